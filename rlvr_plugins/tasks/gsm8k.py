@@ -1,0 +1,142 @@
+"""GSM8K: grade-school word problems whose answer is a number, from the hub, a file or a generator."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rlvr_plugins import Example, Task, hookimpl
+from rlvr_plugins.tasks import word_problems
+from rlvr_plugins.tasks.hub import download
+from rlvr_plugins.verifiers.numbers import gold_answer, parse_number, verify_number
+
+SYSTEM = (
+    "Think step by step between <reasoning> and </reasoning>, "
+    "then give only the final number between <answer> and </answer>."
+)
+REPOSITORY = "openai/gsm8k"
+REVISION = "e53f048856ff4f594e959d75785d2c2d37b678ee"
+_CALCULATION = re.compile(r"<<[^<>]*>>")
+
+
+@dataclass(frozen=True)
+class Options:
+    """source: `hub` (openai/gsm8k), `path` (files in its format) or `synthetic` (a generator).
+    revision: commit of the hub data set.
+    train_path, eval_path: JSONL files with `question` and `answer`; only with `source: path`.
+    """
+
+    source: Literal["hub", "path", "synthetic"] = "hub"
+    revision: str = REVISION
+    train_path: str | None = None
+    eval_path: str | None = None
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("train_path", "eval_path") if getattr(self, name) is not None]
+        if self.source == "path" and len(given) < 2:
+            raise ValueError("source: path needs train_path and eval_path")
+        if self.source != "path" and given:
+            raise ValueError(f"{given[0]} goes with source: path only")
+
+
+def check(options: Options, train: int | None, eval: int | None) -> None:
+    """Raises ValueError when a file is not there or a size is missing."""
+    if options.source == "synthetic" and (train is None or eval is None):
+        raise ValueError("train and eval must be numbers: the items are generated")
+    if options.source == "path":
+        for key in ("train_path", "eval_path"):
+            if not Path(getattr(options, key)).is_file():
+                raise ValueError(f"options.{key}: no file {getattr(options, key)!r}; allowed: a JSONL file")
+
+
+def splits(options: Options, train: int | None, eval: int | None, seed: int):
+    """Grade-school word problems, from the hub, a file or an offline generator."""
+    rng = random.Random(f"gsm8k {seed}")
+    if options.source == "synthetic":
+        examples = _synthetic(train + eval, rng)
+        return examples[eval:], examples[:eval]
+    if options.source == "path":
+        test_rows, train_rows = _read(options.eval_path), _read(options.train_path)
+    else:
+        test_rows, train_rows = (
+            _read_parquet(download(REPOSITORY, f"main/{split}-00000-of-00001.parquet", options.revision))
+            for split in ("test", "train")
+        )
+    held_out = [_example(*row) for row in test_rows]
+    if eval is not None:
+        held_out = held_out[:eval]
+    keys = {example.key for example in held_out}
+    training = [example for row in train_rows if (example := _example(*row)).key not in keys]
+    rng.shuffle(training)
+    return training[:train], held_out
+
+
+def _example(question: str, solution: str, where: str) -> Example:
+    if parse_number(gold_answer(solution)) is None:
+        raise ValueError(f"{where}: the answer has no number after ####")
+    key = " ".join(re.findall(r"\w+", question.lower()))
+    return Example(key, {"question": question, "solution": solution, "answer": gold_answer(solution)})
+
+
+def _synthetic(size: int, rng: random.Random) -> list[Example]:
+    examples: dict[str, Example] = {}
+    misses = 0
+    while len(examples) < size:
+        example = _example(*word_problems.generate(rng), "generator")
+        misses = misses + 1 if example.key in examples else 0
+        if misses > 10_000:
+            raise ValueError(f"gsm8k: the generator makes only about {len(examples)} distinct items")
+        examples.setdefault(example.key, example)
+    return list(examples.values())
+
+
+def _read(path: str) -> Iterable[tuple[str, str, str]]:
+    with Path(path).open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            where = f"{path}, line {number}"
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise ValueError(f"{where}: not JSON ({error})") from None
+            if not isinstance(row, dict):
+                raise ValueError(f"{where}: not an object with question and answer")
+            for key in ("question", "answer"):
+                if not isinstance(row.get(key), str) or not row[key].strip():
+                    raise ValueError(f"{where}: {key!r} must be a text that is not empty")
+            yield row["question"], row["answer"], where
+
+
+def _read_parquet(path: Path) -> Iterable[tuple[str, str, str]]:
+    import pyarrow.parquet
+
+    for number, row in enumerate(pyarrow.parquet.read_table(path).to_pylist()):
+        yield row["question"], row["answer"], f"{path.name}, row {number}"
+
+
+def user(example: Example) -> str:
+    return example.fields["question"]
+
+
+def demonstrate(example: Example) -> str:
+    """The item's own solution, without calculator marks, in the task's tags."""
+    steps = _CALCULATION.sub("", example.fields["solution"].rpartition("####")[0]).strip()
+    return f"<reasoning>\n{steps}\n</reasoning>\n<answer>{example.fields['answer']}</answer>"
+
+
+@hookimpl
+def rlvr_tasks():
+    yield Task(
+        "gsm8k",
+        options=Options,
+        splits=splits,
+        check=check,
+        system=SYSTEM,
+        user=user,
+        verify=verify_number,
+        demonstrate=demonstrate,
+    )

@@ -1,0 +1,357 @@
+"""What an experiment may say: the only definition of the config.
+
+`load` reads YAML files into a `Config`; `slices` cuts it into what each stage depends on.
+"""
+
+from __future__ import annotations
+
+import json
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from rlvr import yaml_files
+from rlvr.errors import RlvrError
+from rlvr.trainer_options import check_options
+from rlvr_plugins.manager import PluginError, catalogue
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
+
+
+class Tiny(Section):
+    """Shape of the embedded model."""
+
+    hidden_size: Count = Field(128, description="Width of the residual stream; a multiple of `heads`.")
+    layers: Count = Field(3, description="Transformer blocks.")
+    heads: Count = Field(4, description="Attention heads.")
+    vocabulary: int = Field(512, ge=300, description="Size of the byte-level BPE vocabulary, tokens.")
+    max_positions: Count = Field(256, description="Longest sequence, tokens.")
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Tiny:
+        if self.hidden_size % (2 * self.heads):
+            raise ValueError("hidden_size must be a multiple of twice heads")
+        return self
+
+
+class Base(Section):
+    """The model that training starts from."""
+
+    model: str = Field(
+        "tiny", description="`tiny` (made from the seed), a folder, or a hub id such as `Qwen/Qwen2.5-0.5B-Instruct`."
+    )
+    revision: str | None = Field(None, description="Commit of the hub model; required for a hub id.")
+    tiny: Tiny | None = Field(None, description="Shape of the embedded model; only with `model: tiny`.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"model": value} if isinstance(value, str) else value
+
+    @property
+    def kind(self) -> Literal["tiny", "folder", "hub"]:
+        if self.model == "tiny":
+            return "tiny"
+        return "folder" if self.model.startswith((".", "/", "~")) else "hub"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Base:
+        if self.kind == "hub" and not self.revision:
+            raise ValueError(f"revision is missing: a hub model ({self.model}) needs its commit")
+        if self.kind != "hub" and self.revision:
+            raise ValueError("revision goes with a hub id only")
+        if self.kind != "tiny" and self.tiny:
+            raise ValueError("tiny goes with model: tiny only")
+        if self.kind == "folder" and not (Path(self.model).expanduser() / "config.json").is_file():
+            raise ValueError(f"model: no config.json in folder {self.model!r}; allowed: a saved model")
+        return self
+
+
+class TaskConfig(Section):
+    """One task: how many items, and its own options."""
+
+    train: int | None = Field(None, ge=0, description="Training items for GRPO; null: all; 0: evaluate only.")
+    sft: int | None = Field(None, ge=0, description="Training items that get a demonstration for SFT; null: all.")
+    eval: Count | None = Field(None, description="Held-out items; null: all.")
+    system_prompt: str | None = Field(None, description='Replaces the task\'s own; "" leaves it out.')
+    options: dict[str, Any] = Field({}, description="The task's own options, see `rlvr plugins`.")
+
+
+class TokenFilter(Section):
+    """Drops what is too long under the training tokenizer and chat template."""
+
+    max: Count = Field(description="Longest prompt, and longest prompt with completion in SFT, tokens.")
+
+
+class DuplicateFilter(Section):
+    """Drops rows whose prompt (and completion, in SFT) stood there before."""
+
+
+class Filter(Section):
+    """One filter; exactly one key."""
+
+    duplicates: DuplicateFilter | None = Field(None, description="Drop exact repetitions; `{}`.")
+    tokens: TokenFilter | None = Field(None, description="Drop by length.")
+
+    @model_validator(mode="after")
+    def _one(self) -> Filter:
+        if len(self.model_fields_set) != 1 or None in (getattr(self, key) for key in self.model_fields_set):
+            raise ValueError("a filter has exactly one key: duplicates or tokens")
+        return self
+
+
+class Adapter(Section):
+    """A LoRA adapter; both SFT and GRPO train it."""
+
+    r: Count = Field(32, description="Rank.")
+    alpha: Annotated[float, Field(gt=0)] = Field(32, description="Scale is alpha / r.")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="Dropout on the adapter's input.")
+    target_modules: str | list[str] = Field("all-linear", description="Layers that get an adapter, PEFT's names.")
+
+
+class Sft(Section):
+    """Supervised warm-start on the tasks' demonstrations."""
+
+    trainer: dict[str, Any] = Field({}, description="Options of TRL's SFTConfig by their own names.")
+
+    @model_validator(mode="after")
+    def _known_options(self) -> Sft:
+        check_options("sft", self.trainer)
+        return self
+
+
+class Variant(Section):
+    """What one GRPO variant changes."""
+
+    rewards: dict[str, float] | None = Field(None, description="Replaces `grpo.rewards`.")
+    trainer: dict[str, Any] = Field({}, description="Laid over `grpo.trainer`.")
+
+    @model_validator(mode="after")
+    def _known_options(self) -> Variant:
+        check_options("grpo", self.trainer)
+        return self
+
+
+class Grpo(Variant):
+    """Reinforcement learning with the rewards as only teacher."""
+
+    rewards: dict[str, float] = Field(description="Weight of each reward, by plugin name.", min_length=1)
+    trainer: dict[str, Any] = Field({}, description="Options of TRL's GRPOConfig by their own names.")
+    variants: dict[Name, Variant] = Field(
+        {"grpo": Variant()}, description="Variants to compare; each shares data, base and SFT.", min_length=1
+    )
+
+
+class Export(Section):
+    """The merged model."""
+
+    dtype: Literal["bfloat16", "float16"] = Field("bfloat16", description="Type of the stored weights.")
+
+
+class Evaluation(Section):
+    """How the held-out items are answered: greedy, one completion an item."""
+
+    max_completion_tokens: Count = Field(512, description="Longest completion, tokens.")
+    batch_size: Count = Field(32, description="Prompts generated at once.")
+
+
+class Report(Section):
+    """The report."""
+
+    samples: int = Field(20, ge=0, description="Completions shown for each arm and task.")
+
+
+class Config(Section):
+    """One experiment."""
+
+    experiment: Name = Field(description="Name of the experiment and of its folder under `results/`.")
+    base: Base = Field(Base(), description="The model that training starts from; a bare id is short for `model:`.")
+    tasks: dict[str, TaskConfig] = Field(description="Tasks to train and evaluate, by plugin name.", min_length=1)
+    filters: list[Filter] = Field([], description="Applied in this order to training and SFT rows.")
+    adapter: Adapter | None = Field(None, description="LoRA adapter; null: all weights are trained.")
+    sft: Sft | None = Field(None, description="SFT warm-start; null: GRPO starts from the base model.")
+    grpo: Grpo = Field(description="GRPO and its variants.")
+    export: Export = Field(Export(), description="The merged model.")
+    evaluation: Evaluation = Field(Evaluation(), description="Evaluation.")
+    report: Report = Field(Report(), description="The report.")
+    seed: int = Field(0, ge=0, description="Seed of what all runs share: data, tiny base model, SFT.")
+    seeds: list[Annotated[int, Field(ge=0)]] = Field([0], description="GRPO runs, one a seed.", min_length=1)
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="`auto`: CUDA where there is one, else the CPU.")
+    threads: Count = Field(1, description="CPU threads of a stage; another number may change the last digits.")
+
+    @model_validator(mode="after")
+    def _distinct_seeds(self) -> Config:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("seeds: each seed once")
+        return self
+
+    @model_validator(mode="after")
+    def _plugins(self) -> Config:
+        for name, task in self.tasks.items():
+            _in(f"tasks.{name}", lambda name=name, task=task: _check_task(name, task))
+        if not any(task.train != 0 for task in self.tasks.values()):
+            raise ValueError("tasks: every task has train: 0; at least one must train")
+        if self.sft and not any(task.sft != 0 for task in self.tasks.values()):
+            raise ValueError("tasks: every task has sft: 0; set sft: null to go without a warm-start")
+        for path, rewards in self._reward_tables():
+            for name in rewards:
+                _in(f"{path}.{name}", lambda name=name: catalogue().reward(name))
+        return self
+
+    def _reward_tables(self) -> list[tuple[str, dict[str, float]]]:
+        variants = self.grpo.variants.items()
+        return [("grpo.rewards", self.grpo.rewards)] + [
+            (f"grpo.variants.{name}.rewards", variant.rewards) for name, variant in variants if variant.rewards
+        ]
+
+
+class _At(ValueError):
+    """A problem at a named key."""
+
+
+def _in(path: str, check) -> None:
+    try:
+        check()
+    except (PluginError, RlvrError, ValueError) as error:
+        raise _At(f"{path}: {error}") from None
+
+
+def _check_task(name: str, config: TaskConfig) -> None:
+    task = catalogue().task(name)
+    options = task_options(name, config.options)
+    if config.sft != 0 and task.demonstrate is None:
+        raise ValueError("sft: this task has no demonstrations; set sft: 0")
+    if task.check:
+        train, sft = config.train, config.sft
+        pool = None if train is None or sft is None else max(train, sft)
+        task.check(options, pool, config.eval)
+
+
+def task_options(name: str, values: dict[str, Any]) -> Any:
+    """The task's own options dataclass, checked. Raises RlvrError naming the key."""
+    try:
+        return _options_adapter(name).validate_json(json.dumps(values))
+    except ValidationError as error:
+        raise RlvrError(f"options{_lines(error, name)[0]}") from None
+
+
+@cache
+def _options_adapter(name: str):
+    from pydantic import TypeAdapter
+    from pydantic.dataclasses import dataclass
+
+    strict = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    options = catalogue().task(name).options
+    return TypeAdapter(dataclass(options, config=strict, frozen=options.__dataclass_params__.frozen))
+
+
+def load(files: list[Path], overrides: dict[str, Any] | None = None) -> Config:
+    """Reads config files, later ones laid over earlier ones, then overrides.
+
+    Raises RlvrError, one line for each problem, naming file, key, value and what is allowed.
+    """
+    raw: dict[str, Any] = {}
+    for file in files:
+        raw = yaml_files.merge(raw, yaml_files.load_mapping(Path(file)))
+    raw = yaml_files.merge(raw, yaml_files.parse_strings(overrides or {}, ""))
+    source = ", ".join(str(file) for file in files)
+    try:
+        return Config.model_validate_json(json.dumps(raw))
+    except ValidationError as error:
+        raise RlvrError("\n".join(f"{source}: {line.removeprefix('.')}" for line in _lines(error))) from None
+
+
+def _lines(error: ValidationError, task: str | None = None) -> list[str]:
+    return [f"{_path(e['loc'])}: {_problem(e, task)}" if e["loc"] else f": {_problem(e, task)}" for e in error.errors()]
+
+
+def _path(location: tuple) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+
+
+def _problem(error: Any, task: str | None) -> str:
+    kind, value = error["type"], error["input"]
+    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+        key = str(error["loc"][-1])
+        allowed = sorted(_allowed_keys(error["loc"][:-1], task))
+        near = get_close_matches(key, allowed, 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        return f"unknown key; {hint}allowed: {', '.join(allowed)}"
+    if kind in ("missing", "missing_argument"):
+        return "is missing"
+    message = error["msg"].removeprefix("Value error, ").replace("Input should be", "allowed:")
+    if kind == "value_error":
+        return message
+    shown = json.dumps(value, default=str)
+    return f"{shown if len(shown) < 80 else shown[:77] + '...'} is not possible; {message}"
+
+
+def _allowed_keys(location: tuple, task: str | None) -> list[str]:
+    if task is not None:
+        return list(_options_adapter(task).json_schema()["properties"])
+    node: Any = Config.model_json_schema()
+    definitions = node["$defs"]
+    for part in location:
+        node = _child(node, part, definitions)
+    return list(node.get("properties", {}))
+
+
+def _child(node: dict, part: str | int, definitions: dict) -> dict:
+    if isinstance(part, int):
+        child = node["items"]
+    else:
+        child = node.get("properties", {}).get(part) or node.get("additionalProperties") or {}
+    for option in [child, *child.get("anyOf", [])]:
+        if "$ref" in option:
+            return definitions[option["$ref"].rpartition("/")[2]]
+    return next((option for option in child.get("anyOf", []) if option.get("type") != "null"), child)
+
+
+def grpo_variant(config: Config, name: str) -> dict[str, Any]:
+    """Rewards and trainer options of a variant, laid over those of `grpo`."""
+    variant = config.grpo.variants[name]
+    return {
+        "rewards": variant.rewards or config.grpo.rewards,
+        "trainer": {**config.grpo.trainer, **variant.trainer},
+    }
+
+
+def slices(config: Config) -> dict[str, dict[str, Any]]:
+    """What each stage depends on, by the name of its file under `results/<experiment>/config/`."""
+    whole = config.model_dump(mode="json")
+    training = {key: whole[key] for key in ("adapter", "device")}
+    cut = {
+        "base": {"base": whole["base"], "seed": config.seed, "device": "cpu"},
+        "export": {**whole["export"], "base": whole["base"], "device": config.device},
+        "generate": {**whole["evaluation"], "device": config.device},
+        "report": {
+            **whole["report"],
+            "experiment": config.experiment,
+            "tasks": list(config.tasks),
+            "arms": arms(config),
+        },
+    }
+    for name, task in whole["tasks"].items():
+        cut[f"data/{name}"] = {"task": name, **task, "with_sft": config.sft is not None, "seed": config.seed}
+        cut[f"filter/{name}"] = {"filters": whole["filters"]}
+        cut[f"score/{name}"] = {"task": name}
+    if config.sft:
+        cut["sft"] = {"trainer": whole["sft"]["trainer"], **training, "seed": config.seed}
+    for name in config.grpo.variants:
+        for seed in config.seeds:
+            cut[f"grpo/{name}/seed{seed}"] = {**grpo_variant(config, name), **training, "seed": seed}
+    return cut
+
+
+def arms(config: Config) -> list[str]:
+    """The models the report compares: base, sft, grpo/<variant>/seed<k>."""
+    trained = [f"grpo/{name}/seed{seed}" for name in config.grpo.variants for seed in config.seeds]
+    return ["base", *(["sft"] if config.sft else []), *trained]

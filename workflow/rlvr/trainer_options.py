@@ -1,0 +1,86 @@
+"""Checks `trainer:` blocks against the options that TRL's config classes have.
+
+TRL takes seconds to import, so its option names and types lie in a generated file;
+`rlvr schema` writes it and a test fails when TRL has changed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+OPTIONS_FILE = Path(__file__).parents[1] / "schemas" / "trl_options.json"
+
+OWNED = {
+    "output_dir": "the workflow's own paths",
+    "seed": "seed and seeds",
+    "data_seed": "seed and seeds",
+    "use_cpu": "device",
+    "disable_tqdm": "the workflow's own progress bar",
+    "reward_weights": "grpo.rewards",
+    "remove_unused_columns": "the workflow, whose verifiers need the columns",
+    "model_init_kwargs": "base",
+    "resume_from_checkpoint": "the workflow, which resumes by itself",
+    "trust_remote_code": "nothing: code from a model repository is never run",
+    "do_train": "the workflow",
+    "do_eval": "evaluation",
+    "do_predict": "evaluation",
+    "eval_strategy": "evaluation",
+    "eval_on_start": "evaluation",
+    "load_best_model_at_end": "the workflow, which keeps the last step",
+    "push_to_hub": "nothing: a run publishes nothing",
+    "local_rank": "the launcher",
+}
+
+_TYPES = {"int": int, "float": (int, float), "str": str, "bool": bool, "dict": dict, "list": list}
+
+
+def generate() -> dict[str, dict[str, str]]:
+    """Names and allowed YAML types of TRL's options; `null` where None is allowed."""
+    from trl import GRPOConfig, SFTConfig
+
+    return {
+        stage: {field.name: _types(field) for field in sorted(dataclasses.fields(cls), key=lambda f: f.name)}
+        for stage, cls in (("sft", SFTConfig), ("grpo", GRPOConfig))
+    }
+
+
+def _types(field: dataclasses.Field) -> str:
+    text = field.type.__name__ if isinstance(field.type, type) else str(field.type)
+    found = [name for name in _TYPES if name in text.replace("NoneType", "None")]
+    found += ["null"] if "None" in text else []
+    return " or ".join(found or ["str"])
+
+
+@cache
+def known() -> dict[str, dict[str, str]]:
+    return json.loads(OPTIONS_FILE.read_text())
+
+
+def check_options(stage: str, options: dict[str, Any]) -> None:
+    """Raises ValueError with one line when an option is unknown, owned, or of the wrong type."""
+    table = known()[stage]
+    for name, value in options.items():
+        if name in OWNED:
+            raise ValueError(f"trainer.{name} can't be set here; it is decided by {OWNED[name]}")
+        if name not in table:
+            near = get_close_matches(name, table, 1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise ValueError(f"trainer.{name}: unknown option; {hint}allowed: those of TRL's {stage.upper()}Config")
+        if not _fits(value, table[name]):
+            raise ValueError(f"trainer.{name}: {value!r} is not possible; allowed: {table[name]}")
+
+
+def _fits(value: Any, allowed: str) -> bool:
+    types = allowed.split(" or ")
+    if value is None:
+        return "null" in types
+    if isinstance(value, bool):
+        return "bool" in types
+    if isinstance(value, float) and not abs(value) < float("inf"):
+        return False
+    return any(isinstance(value, _TYPES[name]) for name in types if name not in ("null", "bool"))

@@ -1,0 +1,185 @@
+"""The `rlvr` command: one subcommand a stage, and a few for people."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlvr import console, provenance
+from rlvr.errors import RlvrError
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The named files of a stage; a name that ends in + takes one or more paths."""
+
+    help: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+STAGES = {
+    "data": Stage("make or load a task's items", (), ("train", "eval", "sft")),
+    "base": Stage("make or fetch the base model", ("data+",), ("weights",)),
+    "filter": Stage(
+        "drop rows that training can't use",
+        ("base", "raw_train", "raw_eval", "raw_sft"),
+        ("train", "eval", "sft", "stats"),
+    ),
+    "sft": Stage("SFT warm-start", ("base", "data+"), ("policy", "metrics")),
+    "grpo": Stage("GRPO", ("base", "sft?", "data+"), ("policy", "metrics", "completions")),
+    "export": Stage("merge into a 16-bit model", ("base", "policy"), ("weights",)),
+    "generate": Stage("answer held-out items", ("model", "data"), ("completions",)),
+    "score": Stage("judge answers", ("data", "completions"), ("scores",)),
+    "report": Stage("write the tables", ("results",), ("report",)),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parsed = _parser().parse_args(arguments)
+    try:
+        return parsed.run(parsed) or 0
+    except RlvrError as error:
+        print(f"rlvr {parsed.command}: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="rlvr", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    for name, stage in STAGES.items():
+        command = commands.add_parser(name, help=stage.help)
+        command.add_argument("--config", type=Path, required=True, help="the stage's config slice, JSON")
+        for item in (*stage.inputs, *stage.outputs):
+            key = item.rstrip("+?")
+            command.add_argument(
+                f"--{key.replace('_', '-')}",
+                type=Path,
+                required=not item.endswith("?"),
+                nargs="+" if item.endswith("+") else None,
+                help="output" if item in stage.outputs else "input",
+            )
+        command.add_argument("--manifest", type=Path, required=True, help="output, written last")
+        command.add_argument("--log", type=Path, help="where all but the progress goes")
+        command.set_defaults(run=_run_stage)
+    _add_slice(commands)
+    _add_plugins(commands)
+    _add_schema(commands)
+    return parser
+
+
+def _run_stage(arguments: argparse.Namespace) -> int:
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    name = arguments.command
+    with console.quiet(arguments.log):
+        where = f"; log: {arguments.log}" if arguments.log else ""
+        try:
+            _execute(name, arguments)
+        except RlvrError as error:
+            console.say(f"rlvr {name}: {error}")
+        except KeyboardInterrupt:
+            console.say(f"rlvr {name}: interrupted; run the same command to go on")
+            return 130
+        except Exception as error:
+            traceback.print_exc()
+            first = (str(error).splitlines() or [""])[0]
+            console.say(f"rlvr {name}: {type(error).__name__}: {first}{where}")
+        else:
+            return 0
+    return 1
+
+
+def _execute(name: str, arguments: argparse.Namespace) -> None:
+    stage = STAGES[name]
+    values = {
+        key: getattr(arguments, key)
+        for item in (*stage.inputs, *stage.outputs)
+        if getattr(arguments, key := item.rstrip("+?")) is not None
+    }
+    config = json.loads(arguments.config.read_text())
+    inputs = _verify_inputs(stage, values)
+    for output in stage.outputs:
+        values[output].parent.mkdir(parents=True, exist_ok=True)
+    module = importlib.import_module(f"rlvr.stages.{name}")
+    ready = time.time()
+    more = module.run(config, **values) or {}
+    done = time.time()
+    provenance.write_manifest(
+        arguments.manifest,
+        [values[output] for output in stage.outputs],
+        {
+            **provenance.facts(name, config),
+            "inputs": inputs,
+            "seconds": {"start": round(ready - _process_start(), 2), "work": round(done - ready, 2)},
+            **more,
+        },
+    )
+
+
+def _verify_inputs(stage: Stage, values: dict) -> dict[str, str | None]:
+    paths = []
+    for item in stage.inputs:
+        value = values.get(item.rstrip("+?"), [])
+        paths += value if isinstance(value, list) else [value]
+    return {str(path): provenance.verify(path) for path in paths}
+
+
+def _process_start() -> float:
+    import psutil
+
+    return psutil.Process(os.getpid()).create_time()
+
+
+def _add_slice(commands) -> None:
+    command = commands.add_parser("slice", help="print the config slice of a stage, or list the slices")
+    command.add_argument("name", nargs="?", help="such as sft or grpo/dapo/seed0")
+    command.add_argument("--configfile", type=Path, nargs="+", default=[Path("config/config.yaml")])
+    command.set_defaults(run=_slice)
+
+
+def _slice(arguments: argparse.Namespace) -> None:
+    from rlvr import config
+
+    cut = config.slices(config.load(arguments.configfile))
+    if arguments.name is None:
+        print("\n".join(sorted(cut)))
+        return
+    if arguments.name not in cut:
+        raise RlvrError(f"no slice {arguments.name!r}; allowed: {', '.join(sorted(cut))}")
+    print(json.dumps(cut[arguments.name], indent=1))
+
+
+def _add_plugins(commands) -> None:
+    command = commands.add_parser("plugins", help="list the installed tasks and rewards")
+    command.set_defaults(run=_plugins)
+
+
+def _plugins(arguments: argparse.Namespace) -> None:
+    from rlvr_plugins.manager import catalogue
+
+    found = catalogue()
+    for kind, table in (("task", found.tasks), ("reward", found.rewards)):
+        for name, plugin in sorted(table.items()):
+            print(f"{kind:7} {name:16} {found.providers[kind, name]}  {plugin.description}")
+    for provider, error in found.broken.items():
+        print(f"broken  {provider}: {error}", file=sys.stderr)
+
+
+def _add_schema(commands) -> None:
+    command = commands.add_parser("schema", help="write the files generated from the config models")
+    command.set_defaults(run=_schema)
+
+
+def _schema(arguments: argparse.Namespace) -> None:
+    from rlvr import generated
+
+    for path in generated.write():
+        print(path)

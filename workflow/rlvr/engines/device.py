@@ -1,0 +1,23 @@
+"""Which device a stage computes on."""
+
+from __future__ import annotations
+
+import torch
+
+from rlvr import console
+from rlvr.errors import RlvrError
+
+
+def choose(wanted: str) -> torch.device:
+    """The device for `auto`, `cpu` or `cuda`; says which and why. Raises RlvrError without CUDA."""
+    there = torch.cuda.is_available()
+    if wanted == "cuda" and not there:
+        raise RlvrError(f"device: cuda, but torch {torch.__version__} sees no CUDA device; allowed here: auto or cpu")
+    if wanted == "auto":
+        reason = "auto: CUDA is there" if there else "auto: no CUDA device"
+        wanted = "cuda" if there else "cpu"
+    else:
+        reason = "as configured"
+    name = torch.cuda.get_device_name() if wanted == "cuda" else f"{torch.get_num_threads()} threads"
+    console.note(f"device: {wanted} ({name}); {reason}")
+    return torch.device(wanted)

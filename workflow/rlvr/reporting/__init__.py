@@ -1,0 +1,1 @@
+"""The report: tables, curves, samples and pages, from stored results only."""

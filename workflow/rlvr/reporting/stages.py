@@ -1,0 +1,59 @@
+"""What each stage took: seconds, the share spent starting, peak memory."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from rlvr.reporting.results import Results
+
+
+def table(results: Results) -> pd.DataFrame:
+    """One row a finished stage, from its manifest."""
+    rows = []
+    for name, manifest in results.manifests().items():
+        seconds = manifest["seconds"]
+        rows.append(
+            {
+                "stage": manifest["stage"],
+                "artifact": name.rpartition("/")[0],
+                "seconds": round(seconds["start"] + seconds["work"], 1),
+                "starting": round(seconds["start"], 1),
+                "peak memory MiB": round(manifest["peak_memory_bytes"] / 2**20),
+                "device": manifest.get("device", ""),
+                "finished": manifest["finished"],
+            }
+        )
+    return pd.DataFrame(rows).sort_values(["finished", "artifact"], ignore_index=True)
+
+
+def by_stage(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same summed over the jobs of a stage, with a total, as text."""
+    groups = frame.groupby("stage", sort=False)
+    summed = groups.agg(
+        jobs=("stage", "size"),
+        seconds=("seconds", "sum"),
+        starting=("starting", "sum"),
+        memory=("peak memory MiB", "max"),
+    ).reset_index()
+    total = pd.DataFrame(
+        [
+            {
+                "stage": "all",
+                "jobs": summed["jobs"].sum(),
+                "seconds": summed["seconds"].sum(),
+                "starting": summed["starting"].sum(),
+                "memory": summed["memory"].max(),
+            }
+        ]
+    )
+    both = pd.concat([summed, total], ignore_index=True)
+    share = 100 * both["starting"] / both["seconds"]
+    return pd.DataFrame(
+        {
+            "stage": both["stage"],
+            "jobs": both["jobs"].astype(str),
+            "seconds": both["seconds"].map("{:.1f}".format),
+            "importing and starting": both["starting"].map("{:.1f} s".format) + share.map(" ({:.0f} %)".format),
+            "peak memory": both["memory"].map("{:.0f} MiB".format),
+        }
+    )

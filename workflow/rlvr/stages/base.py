@@ -1,0 +1,82 @@
+"""Makes the tiny base model from the seed, or fetches the one that the config names."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment
+
+from rlvr import console, tables, tiny
+from rlvr.config import Base, Tiny
+from rlvr.errors import RlvrError
+from rlvr_plugins.tasks.hub import HubError, require_hub
+
+WANTED = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.jinja", "tokenizer.model")
+
+
+def run(config: dict[str, Any], *, data: list[Path], weights: Path) -> dict[str, Any]:
+    """Writes the model and its tokenizer to the folder `weights`, safetensors only."""
+    base = Base(**config["base"] | {"tiny": None})
+    if base.kind == "tiny":
+        parameters = _make(Tiny(**(config["base"]["tiny"] or {})), config["seed"], data, weights)
+        return {"parameters": parameters}
+    if base.kind == "folder":
+        _copy(Path(base.model).expanduser(), weights)
+    else:
+        _download(base.model, base.revision, weights)
+    if not list(weights.glob("*.safetensors")):
+        raise RlvrError(f"base: {base.model} has no *.safetensors file; other formats may hold code and are not read")
+    return {}
+
+
+def _make(shape: Tiny, seed: int, data: list[Path], weights: Path) -> int:
+    rows = tables.read_all(data)
+    texts = [_render([*row["prompt"], *row.get("completion", [])]) for row in rows]
+    tokenizer = tiny.build_tokenizer(texts, shape.vocabulary)
+    model = tiny.build_model(
+        tokenizer,
+        seed,
+        hidden_size=shape.hidden_size,
+        layers=shape.layers,
+        heads=shape.heads,
+        max_positions=shape.max_positions,
+    )
+    model.save_pretrained(weights)
+    tokenizer.save_pretrained(weights)
+    parameters = model.num_parameters()
+    console.note(f"tiny model of {parameters:,} parameters, {len(tokenizer)} tokens, seed {seed}")
+    return parameters
+
+
+def _render(messages: list[dict[str, str]]) -> str:
+    template = Environment(autoescape=False).from_string(tiny.CHAT_TEMPLATE)
+    return template.render(messages=messages, add_generation_prompt=messages[-1]["role"] != "assistant")
+
+
+def _copy(source: Path, weights: Path) -> None:
+    weights.mkdir(parents=True, exist_ok=True)
+    for pattern in WANTED:
+        for file in source.glob(pattern):
+            shutil.copyfile(file, weights / file.name)
+
+
+def _download(model: str, revision: str, weights: Path) -> None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    arguments = {"revision": revision, "allow_patterns": list(WANTED)}
+    try:
+        cached = snapshot_download(model, **arguments, local_files_only=True)
+    except LocalEntryNotFoundError:
+        cached = None
+    if cached and list(Path(cached).glob("*.safetensors")):
+        _copy(Path(cached), weights)
+        return
+    wanted = f"base: {model} at {revision[:12]}"
+    try:
+        require_hub(wanted, "connect, or set base to a folder or to tiny")
+        snapshot_download(model, **arguments, local_dir=weights)
+    except (HubError, HfHubHTTPError, OSError) as error:
+        raise RlvrError(str(error).splitlines()[0]) from None

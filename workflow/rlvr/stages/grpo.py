@@ -1,0 +1,71 @@
+"""GRPO with the configured rewards, with TRL's GRPOTrainer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from trl import GRPOConfig, GRPOTrainer
+
+from rlvr import console, digests, provenance, tables
+from rlvr.engines import checkpoints, device, models, training
+from rlvr.rewards import Scorer
+
+
+def run(
+    config: dict[str, Any],
+    *,
+    base: Path,
+    data: list[Path],
+    policy: Path,
+    metrics: Path,
+    completions: Path,
+    sft: Path | None = None,
+) -> dict[str, Any]:
+    """Trains from `sft`, or from `base` without one.
+
+    `policy` gets the adapter, or all weights without one; `metrics` one row a logged step, each reward
+    with its mean and standard deviation; `completions` one row a sampled completion.
+    """
+    chosen = device.choose(config["device"])
+    rewards = {name: digests.reward(name) for name in config["rewards"]}
+    inputs = [provenance.verify(path) for path in (base, *([sft] if sft else []), *data)]
+    key = checkpoints.key(config=config, inputs=inputs, rewards=rewards)
+    with checkpoints.kept(policy, key) as folder:
+        tokenizer = models.load_tokenizer(base)
+        model, fresh_adapter = models.load_for_training(base, sft, config["adapter"], chosen)
+        scorer = Scorer(list(config["rewards"]), {tokenizer.eos_token_id})
+        options = {"logging_steps": 1, **training.arguments(config, chosen, folder)}
+        trainer = GRPOTrainer(
+            model=model,
+            args=GRPOConfig(**options, reward_weights=list(config["rewards"].values())),
+            reward_funcs=scorer.functions(),
+            train_dataset=Dataset.from_list(tables.read_all(data)),
+            processing_class=tokenizer,
+            peft_config=fresh_adapter,
+        )
+        shown = {"reward": "reward", "accuracy/strict": "strict", "completions/mean_length": "tokens"}
+        training.train(
+            trainer,
+            folder,
+            training.Progress("grpo", shown),
+            resumable=_resumable(trainer, sft),
+            save=lambda checkpoint: scorer.save(checkpoint / completions.name),
+            load=lambda checkpoint: scorer.load(checkpoint / completions.name),
+        )
+        models.save_policy(trainer.model, tokenizer, policy)
+        training.write_metrics(trainer, metrics)
+        scorer.save(completions)
+    return {"device": str(chosen), "steps": trainer.state.global_step, "rewards": rewards}
+
+
+def _resumable(trainer: GRPOTrainer, sft: Path | None) -> bool:
+    """Whether TRL can go on from a checkpoint of this run.
+
+    With a KL term on top of an earlier adapter it would silently restart from that adapter.
+    """
+    if trainer.args.beta and sft and models.is_adapter(sft):
+        console.note("beta > 0 on an SFT adapter: a killed run starts over, TRL can't resume it")
+        return False
+    return True

@@ -1,0 +1,72 @@
+"""Writes the tables, curves, samples and pages of an experiment."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from rlvr.reporting import accuracy, curves, page, samples, stages
+from rlvr.reporting.results import Arm, Results
+
+
+def run(config: dict[str, Any], *, results: Path, report: Path) -> None:
+    """Fills the folder `report`; `index.html` links all of it. Verifies every file it reads."""
+    report.mkdir(parents=True, exist_ok=True)
+    found = Results(results, [Arm(path) for path in config["arms"]], config["tasks"])
+    tidy = accuracy.table(found)
+    accuracy.write(tidy, report)
+    (report / "metrics.json").write_text(json.dumps(_metrics(tidy), indent=1) + "\n")
+    timings = stages.table(found)
+    timings.to_csv(report / "stages.csv", index=False)
+    title = config["experiment"]
+    index = page.render(
+        "index",
+        title=title,
+        accuracy=accuracy.wide(tidy),
+        arms=found.arms,
+        curves=curves.write(found, report / "curves"),
+        data=_filtered(found),
+        stages=stages.by_stage(timings),
+    )
+    (report / "index.html").write_text(index)
+    _write_samples(found, report / "samples", config["samples"])
+    (report / "summary.txt").write_text(
+        f"{accuracy.markdown(accuracy.wide(tidy))}\n\n{accuracy.markdown(stages.by_stage(timings))}\n\n"
+        f"{report}/index.html\n"
+    )
+
+
+def _metrics(tidy: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
+    """Accuracies by arm and task, for `dvc metrics`."""
+    nested: dict = {}
+    for row in tidy.itertuples():
+        parts = [row.arm, row.variant, "" if pd.isna(row.seed) else f"seed{row.seed}"]
+        name = "-".join(part for part in parts if part)
+        nested.setdefault(name, {})[row.task] = {"strict": row.strict, "flexible": row.flexible}
+    return nested
+
+
+def _filtered(found: Results) -> pd.DataFrame:
+    rows = [
+        {
+            "task": task,
+            "split": split,
+            "rows": counts["rows"],
+            "kept": counts["kept"],
+            "dropped": ", ".join(f"{reason} {number}" for reason, number in counts["dropped"].items()),
+        }
+        for task in found.tasks
+        for split, counts in found.filtered(task).items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def _write_samples(found: Results, folder: Path, count: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for arm in found.arms:
+        shown = {task: samples.of(found, arm, task, count) for task in found.tasks} if count else {}
+        text = page.render("samples", title=f"Completions of {arm.path}", samples=shown)
+        (folder / f"{arm.slug}.html").write_text(text)

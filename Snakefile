@@ -1,0 +1,9 @@
+# The front door; the workflow itself is workflow/Snakefile.
+include: "workflow/Snakefile"
+
+
+rule default:
+    default_target: True
+    input:
+        rules.all.input,
+    localrule: True

@@ -1,0 +1,44 @@
+# Requires: all scores and metrics. Makes: the tables, figures and pages people read.
+
+
+rule report:
+    input:
+        config="results/{experiment}/config/report.json",
+        stats=expand(rules.filter.output.stats, task=tasks, allow_missing=True),
+        scores=expand(rules.score.output.scores, arm=arms, task=tasks, allow_missing=True),
+        metrics=expand("results/{{experiment}}/{arm}/metrics.parquet", arm=arms[1:]),
+    output:
+        page="results/{experiment}/report/index.html",
+        table=report(
+            "results/{experiment}/report/pass_at_1.csv",
+            caption="../report/pass_at_1.rst",
+            category="Accuracy",
+        ),
+        markdown="results/{experiment}/report/pass_at_1.md",
+        latex="results/{experiment}/report/pass_at_1.tex",
+        metrics="results/{experiment}/report/metrics.json",
+        stages=report(
+            "results/{experiment}/report/stages.csv",
+            caption="../report/stages.rst",
+            category="Time and memory",
+        ),
+        learning="results/{experiment}/report/learning_curves.csv",
+        curves=report(
+            directory("results/{experiment}/report/curves"),
+            patterns=["{run}.png"],
+            caption="../report/curves.rst",
+            category="Learning curves",
+            labels={"run": "{run}"},
+        ),
+        samples=directory("results/{experiment}/report/samples"),
+        summary="results/{experiment}/report/summary.txt",
+        manifest="results/{experiment}/report/manifest.json",
+    log:
+        "results/{experiment}/logs/report.log",
+    params:
+        code=digests.stage("report"),
+        results=lambda w, output: Path(output.page).parents[1],
+        folder=lambda w, output: Path(output.page).parent,
+    shell:
+        "rlvr report --config {input.config} --results {params.results}"
+        " --report {params.folder} --manifest {output.manifest} --log {log}"

@@ -6,6 +6,7 @@ import importlib
 import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import entry_points, version
 from types import ModuleType
@@ -61,7 +62,9 @@ class Catalogue:
     def _get(self, kind: str, table: Mapping[str, Plugin], name: str) -> Plugin:
         if name in table:
             return table[name]
-        message = f"unknown {kind} {name!r}; installed: {', '.join(sorted(table))}"
+        near = get_close_matches(name, table, 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        message = f"unknown {kind} {name!r}; {hint}installed: {', '.join(sorted(table))}"
         for provider, error in self.broken.items():
             message += f"; broken: {provider}: {error}"
         raise PluginError(message)

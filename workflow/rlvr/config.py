@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from rlvr import yaml_files
 from rlvr.errors import RlvrError
-from rlvr.trainer_options import check_options
+from rlvr.trainer_options import check_groups, check_options
 from rlvr_plugins.manager import PluginError, catalogue
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
@@ -38,7 +39,7 @@ class Tiny(Section):
     @model_validator(mode="after")
     def _divisible(self) -> Tiny:
         if self.hidden_size % (2 * self.heads):
-            raise ValueError("hidden_size must be a multiple of twice heads")
+            raise ValueError(f"hidden_size: {self.hidden_size} is not possible; allowed: multiples of twice heads ({2 * self.heads})")
         return self
 
 
@@ -65,11 +66,11 @@ class Base(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Base:
         if self.kind == "hub" and not self.revision:
-            raise ValueError(f"revision is missing: a hub model ({self.model}) needs its commit")
+            raise ValueError(f"revision: is missing; a hub model ({self.model}) needs its commit")
         if self.kind != "hub" and self.revision:
-            raise ValueError("revision goes with a hub id only")
+            raise ValueError("revision: goes with a hub id only")
         if self.kind != "tiny" and self.tiny:
-            raise ValueError("tiny goes with model: tiny only")
+            raise ValueError("tiny: goes with model: tiny only")
         if self.kind == "folder" and not (Path(self.model).expanduser() / "config.json").is_file():
             raise ValueError(f"model: no config.json in folder {self.model!r}; allowed: a saved model")
         return self
@@ -149,6 +150,13 @@ class Grpo(Variant):
         {"grpo": Variant()}, description="Variants to compare; each shares data, base and SFT.", min_length=1
     )
 
+    @model_validator(mode="after")
+    def _whole_groups(self) -> Grpo:
+        for name, variant in self.variants.items():
+            where = f"variants.{name}.trainer" if variant.trainer else "trainer"
+            check_groups({**self.trainer, **variant.trainer}, where)
+        return self
+
 
 class Export(Section):
     """The merged model."""
@@ -213,15 +221,11 @@ class Config(Section):
         ]
 
 
-class _At(ValueError):
-    """A problem at a named key."""
-
-
 def _in(path: str, check) -> None:
     try:
         check()
     except (PluginError, RlvrError, ValueError) as error:
-        raise _At(f"{path}: {error}") from None
+        raise ValueError(_line(path, str(error))) from None
 
 
 def _check_task(name: str, config: TaskConfig) -> None:
@@ -240,7 +244,7 @@ def task_options(name: str, values: dict[str, Any]) -> Any:
     try:
         return _options_adapter(name).validate_json(json.dumps(values))
     except ValidationError as error:
-        raise RlvrError(f"options{_lines(error, name)[0]}") from None
+        raise RlvrError(_line("options", _lines(error, name)[0])) from None
 
 
 @cache
@@ -266,15 +270,21 @@ def load(files: list[Path], overrides: dict[str, Any] | None = None) -> Config:
     try:
         return Config.model_validate_json(json.dumps(raw))
     except ValidationError as error:
-        raise RlvrError("\n".join(f"{source}: {line.removeprefix('.')}" for line in _lines(error))) from None
+        raise RlvrError("\n".join(f"{source}: {line}" for line in _lines(error))) from None
 
 
 def _lines(error: ValidationError, task: str | None = None) -> list[str]:
-    return [f"{_path(e['loc'])}: {_problem(e, task)}" if e["loc"] else f": {_problem(e, task)}" for e in error.errors()]
+    return [_line(_path(e["loc"]), _problem(e, task)) for e in error.errors()]
+
+
+def _line(path: str, problem: str) -> str:
+    """`key: problem`; a problem that names a key below `path` itself continues the path."""
+    joint = "." if path and re.match(r"[\w.<>-]+: ", problem) else ": "
+    return f"{path}{joint}{problem}" if path else problem
 
 
 def _path(location: tuple) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(".")
 
 
 def _problem(error: Any, task: str | None) -> str:

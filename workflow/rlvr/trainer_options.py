@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -36,7 +37,8 @@ OWNED = {
     "local_rank": "the launcher",
 }
 
-_TYPES = {"int": int, "float": (int, float), "str": str, "bool": bool, "dict": dict, "list": list}
+_TYPES = {"int": "integer", "float": "number", "str": "text", "bool": "true or false", "dict": "mapping", "list": "list"}
+_CLASSES = {"integer": int, "number": (int, float), "text": str, "mapping": dict, "list": list}
 
 
 def generate() -> dict[str, dict[str, str]]:
@@ -51,9 +53,9 @@ def generate() -> dict[str, dict[str, str]]:
 
 def _types(field: dataclasses.Field) -> str:
     text = field.type.__name__ if isinstance(field.type, type) else str(field.type)
-    found = [name for name in _TYPES if name in text.replace("NoneType", "None")]
+    found = [word for name, word in _TYPES.items() if re.search(rf"\b{name}\b", text)]
     found += ["null"] if "None" in text else []
-    return " or ".join(found or ["str"])
+    return ", ".join(found or ["text"])
 
 
 @cache
@@ -66,7 +68,7 @@ def check_options(stage: str, options: dict[str, Any]) -> None:
     table = known()[stage]
     for name, value in options.items():
         if name in OWNED:
-            raise ValueError(f"trainer.{name} can't be set here; it is decided by {OWNED[name]}")
+            raise ValueError(f"trainer.{name}: can't be set here, it is decided by {OWNED[name]}")
         if name not in table:
             near = get_close_matches(name, table, 1)
             hint = f"did you mean {near[0]!r}? " if near else ""
@@ -75,12 +77,25 @@ def check_options(stage: str, options: dict[str, Any]) -> None:
             raise ValueError(f"trainer.{name}: {value!r} is not possible; allowed: {table[name]}")
 
 
+def check_groups(options: dict[str, Any], where: str) -> None:
+    """Raises ValueError when a batch does not hold whole groups of completions, as TRL demands."""
+    group = options.get("num_generations") or 8
+    size = options.get("per_device_train_batch_size", 8)
+    accumulated = options.get("steps_per_generation") or options.get("gradient_accumulation_steps", 1)
+    batch = options.get("generation_batch_size") or size * accumulated
+    if group < 2 or batch % group or batch % size:
+        raise ValueError(
+            f"{where}.num_generations: {group} is not possible with {batch} completions generated at once; allowed: "
+            "2 or more that divide per_device_train_batch_size x gradient_accumulation_steps"
+        )
+
+
 def _fits(value: Any, allowed: str) -> bool:
-    types = allowed.split(" or ")
+    types = allowed.split(", ")
     if value is None:
         return "null" in types
     if isinstance(value, bool):
-        return "bool" in types
+        return "true or false" in types
     if isinstance(value, float) and not abs(value) < float("inf"):
         return False
-    return any(isinstance(value, _TYPES[name]) for name in types if name not in ("null", "bool"))
+    return any(isinstance(value, cls) for word, cls in _CLASSES.items() if word in types)

@@ -12,15 +12,16 @@ _path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
 os.environ.update(PYTHONPATH=os.pathsep.join(dict.fromkeys(p for p in [*_sources, *_path] if p)))
 
 from rlvr import config as experiment_config
-from rlvr import digests
+from rlvr import digests, dvc_settings
 from rlvr.errors import RlvrError
 
 try:
+    dvc_settings.check(Path("."))
     _files = workflow.config_settings.configfiles or [Path("config/config.yaml")]
     config_ = experiment_config.load(_files, workflow.config_settings.config)
     slices = experiment_config.slices(config_)
 except RlvrError as error:
-    raise WorkflowError(str(error))
+    sys.exit(str(error))
 
 arms = experiment_config.arms(config_)
 tasks = list(config_.tasks)

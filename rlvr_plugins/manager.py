@@ -94,7 +94,11 @@ def _modules(broken: dict[Provider, str]) -> Iterable[tuple[Provider, ModuleType
         try:
             yield provider, entry.load()
         except Exception as error:  # a stranger's module may fail in any way; unused, it only warns
-            broken[provider] = traceback.format_exception_only(error)[-1].strip()
+            broken[provider] = _first_line(error)
+
+
+def _first_line(error: Exception) -> str:
+    return traceback.format_exception_only(error)[-1].strip()
 
 
 @cache
@@ -114,5 +118,10 @@ def catalogue() -> Catalogue:
                 if implementation.plugin is module:
                     kind = hook.name.removeprefix("rlvr_").removesuffix("s")
                     table = {"task": found.tasks, "reward": found.rewards}[kind]
-                    found._add(kind, table, implementation.function(), provider)
+                    try:
+                        plugins = list(implementation.function())
+                    except Exception as error:
+                        found.broken[provider] = _first_line(error)
+                        continue
+                    found._add(kind, table, plugins, provider)
     return found

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rlvr import console, provenance
 from rlvr.errors import RlvrError
+from rlvr_plugins.manager import PluginError
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
     try:
         return parsed.run(parsed) or 0
-    except RlvrError as error:
+    except (RlvrError, PluginError) as error:
         print(f"rlvr {parsed.command}: {error}", file=sys.stderr)
         return 1
 
@@ -83,7 +84,7 @@ def _run_stage(arguments: argparse.Namespace) -> int:
         where = f"; log: {arguments.log}" if arguments.log else ""
         try:
             _execute(name, arguments)
-        except RlvrError as error:
+        except (RlvrError, PluginError) as error:
             console.say(f"rlvr {name}: {error}")
         except KeyboardInterrupt:
             console.say(f"rlvr {name}: interrupted; run the same command to go on")

@@ -39,7 +39,9 @@ class Tiny(Section):
     @model_validator(mode="after")
     def _divisible(self) -> Tiny:
         if self.hidden_size % (2 * self.heads):
-            raise ValueError(f"hidden_size: {self.hidden_size} is not possible; allowed: multiples of twice heads ({2 * self.heads})")
+            raise ValueError(
+                f"hidden_size: {self.hidden_size} is not possible; allowed: multiples of twice heads ({2 * self.heads})"
+            )
         return self
 
 

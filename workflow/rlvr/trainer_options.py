@@ -37,7 +37,14 @@ OWNED = {
     "local_rank": "the launcher",
 }
 
-_TYPES = {"int": "integer", "float": "number", "str": "text", "bool": "true or false", "dict": "mapping", "list": "list"}
+_TYPES = {
+    "int": "integer",
+    "float": "number",
+    "str": "text",
+    "bool": "true or false",
+    "dict": "mapping",
+    "list": "list",
+}
 _CLASSES = {"integer": int, "number": (int, float), "text": str, "mapping": dict, "list": list}
 
 

@@ -39,4 +39,4 @@ rule all_scores:
 
 rule all:
     input:
-        rules.report.output.manifest.format(experiment=config_.experiment),
+        expand(rules.report.output, experiment=config_.experiment),

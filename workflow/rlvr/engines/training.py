@@ -20,6 +20,7 @@ def arguments(config: dict[str, Any], device: torch.device, output: Path) -> dic
     on_cpu = {"bf16": False, "dataloader_pin_memory": False} if device.type == "cpu" else {}
     return {
         "report_to": "none",
+        "logging_steps": 1,
         "save_total_limit": 2,
         **on_cpu,
         **config["trainer"],
@@ -79,4 +80,5 @@ def train(
 def write_metrics(trainer: Any, path: Path) -> None:
     """One row a logged step, the columns as TRL names them."""
     rows = [entry for entry in trainer.state.log_history if "train_runtime" not in entry]
-    pd.DataFrame(rows).to_parquet(path, index=False)
+    frame = pd.DataFrame(rows) if rows else pd.DataFrame({"step": pd.Series(dtype="int64")})
+    frame.to_parquet(path, index=False)

@@ -61,8 +61,8 @@ def _columns(metrics: pd.DataFrame, pattern: str) -> list[str]:
 def _draw(metrics: pd.DataFrame, panels: dict[str, list[str]], title: str, target: Path) -> None:
     shown = {name: [c for p in patterns for c in _columns(metrics, p)] for name, patterns in panels.items()}
     shown = {name: columns for name, columns in shown.items() if columns}
-    across = min(3, len(shown))
-    down = -(-len(shown) // across)
+    across = min(3, len(shown)) or 1
+    down = -(-len(shown) // across) or 1
     figure, axes = plt.subplots(down, across, figsize=(4 * across, 2.6 * down), squeeze=False, layout="constrained")
     for axis, (name, columns) in zip(axes.flat, shown.items(), strict=False):
         for column in columns:

@@ -36,7 +36,7 @@ def run(
         tokenizer = models.load_tokenizer(base)
         model, fresh_adapter = models.load_for_training(base, sft, config["adapter"], chosen)
         scorer = Scorer(list(config["rewards"]), {tokenizer.eos_token_id})
-        options = {"logging_steps": 1, **training.arguments(config, chosen, folder)}
+        options = training.arguments(config, chosen, folder)
         trainer = GRPOTrainer(
             model=model,
             args=GRPOConfig(**options, reward_weights=list(config["rewards"].values())),

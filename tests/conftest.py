@@ -1,0 +1,100 @@
+"""Shared by all tests: no network, one thread, and copies of the checkout to work in."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+ROOT = Path(__file__).parents[1]
+
+MICRO = {
+    "experiment": "micro",
+    "base": {"model": "tiny", "tiny": {"hidden_size": 32, "layers": 1, "heads": 2, "vocabulary": 400}},
+    "tasks": {"countdown": {"train": 64, "sft": 64, "eval": 12}},
+    "filters": [{"duplicates": {}}, {"tokens": {"max": 500}}],
+    "sft": {"trainer": {"max_steps": 3, "per_device_train_batch_size": 8, "gradient_checkpointing": False}},
+    "grpo": {
+        "rewards": {"correctness": 1.0, "format": 0.1},
+        "trainer": {
+            "max_steps": 2,
+            "per_device_train_batch_size": 8,
+            "num_generations": 4,
+            "max_completion_length": 8,
+            "gradient_checkpointing": False,
+        },
+        "variants": {"dapo": {}, "dr_grpo": {"trainer": {"loss_type": "dr_grpo"}}},
+    },
+    "evaluation": {"max_completion_tokens": 8, "batch_size": 4},
+}
+
+
+def copy_checkout(target: Path) -> Path:
+    """The files of this checkout, without what runs and installs leave."""
+    left_out = shutil.ignore_patterns(
+        ".git",
+        ".venv",
+        ".snakemake",
+        "__pycache__",
+        ".pytest_cache",
+        ".ruff_cache",
+        "*.egg-info",
+        "cache",
+        "tmp",
+        "build",
+    )
+    shutil.copytree(ROOT, target, ignore=left_out, dirs_exist_ok=True)
+    for run in (target / "results").iterdir():
+        if run.is_dir():
+            shutil.rmtree(run)
+    return target
+
+
+def write_config(checkout: Path, config: dict) -> None:
+    (checkout / "config" / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+
+
+def snakemake(checkout: Path, *arguments: str, check: bool = True, **env: str) -> subprocess.CompletedProcess:
+    """Runs snakemake in a checkout as a user would; standard error joins standard output."""
+    result = subprocess.run(
+        ["snakemake", "--cores", "1", *arguments],
+        cwd=checkout,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if check:
+        assert result.returncode == 0, result.stdout
+    return result
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of the checkout with the micro experiment as its default; nothing has run in it."""
+    copied = copy_checkout(tmp_path / "checkout")
+    write_config(copied, MICRO)
+    return copied
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy in which the micro experiment has run; read only, copy it to change it."""
+    copied = copy_checkout(tmp_path_factory.mktemp("finished") / "checkout")
+    write_config(copied, MICRO)
+    snakemake(copied)
+    return copied
+
+
+@pytest.fixture
+def after_run(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished checkout that a test may change; times are kept."""
+    return Path(shutil.copytree(finished, tmp_path / "after", symlinks=True))

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT
+from rlvr_plugins.manager import catalogue
+from rlvr_plugins.tasks import gsm8k
+from rlvr_plugins.tasks.gsm8k import Options
+from rlvr_plugins.tasks.hub import HubError
+from rlvr_plugins.verifiers.numbers import verify_number
+
+REAL = ROOT.parent / "shared" / "data" / "gsm8k"
+
+
+def write(path: Path, rows: list) -> str:
+    path.write_text("".join(f"{row if isinstance(row, str) else json.dumps(row)}\n" for row in rows))
+    return str(path)
+
+
+def question(n: int) -> dict[str, str]:
+    return {
+        "question": f"Tom has {n} pens and buys 2. How many?",
+        "answer": f"{n} + 2 = <<{n}+2={n + 2}>>{n + 2}\n#### {n + 2}",
+    }
+
+
+def from_files(tmp_path: Path, train: list, test: list) -> Options:
+    return Options(
+        source="path", train_path=write(tmp_path / "train.jsonl", train), eval_path=write(tmp_path / "test.jsonl", test)
+    )
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_generated_splits_are_disjoint_and_repeatable(seed):
+    options = Options(source="synthetic")
+    train, held_out = gsm8k.splits(options, 1500, 300, seed)
+    assert (len(train), len(held_out)) == (1500, 300)
+    assert len({e.key for e in train} | {e.key for e in held_out}) == 1800
+    assert (train, held_out) == gsm8k.splits(options, 1500, 300, seed)
+
+
+def test_generated_demonstrations_are_strictly_right_and_their_steps_true():
+    train, _ = gsm8k.splits(Options(source="synthetic"), 1500, 10, 0)
+    for example in train:
+        assert verify_number(gsm8k.demonstrate(example), example).strict
+        assert "<<" not in gsm8k.demonstrate(example)
+        for mark in gsm8k._CALCULATION.findall(example.fields["solution"]):
+            left, right = mark.strip("<>").split("=")
+            first, operator, second = (left.partition(sign) for sign in "+-*/" if sign in left).__next__()
+            value = {"+": int.__add__, "-": int.__sub__, "*": int.__mul__, "/": int.__floordiv__}[operator]
+            assert value(int(first), int(second)) == int(right)
+
+
+def test_questions_of_the_evaluation_file_are_taken_out_of_training(tmp_path):
+    shared = question(3)
+    reworded = {**shared, "question": shared["question"].upper().replace(".", " !")}
+    options = from_files(tmp_path, [question(1), reworded, question(2)], [shared])
+    train, held_out = gsm8k.splits(options, None, None, 0)
+    assert len(train) == 2
+    assert not {e.key for e in train} & {e.key for e in held_out}
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ("{", "line 2: not JSON"),
+        ([1], "line 2: not an object"),
+        ({"question": "q"}, "line 2: 'answer' must be a text"),
+        ({"question": " ", "answer": "#### 1"}, "line 2: 'question' must be a text that is not empty"),
+        ({"question": None, "answer": "#### 1"}, "line 2: 'question' must be a text"),
+        ({"question": "q", "answer": "seven"}, "line 2: the answer has no number after ####"),
+    ],
+)
+def test_a_bad_row_is_named(tmp_path, row, expected):
+    options = from_files(tmp_path, [question(1), row], [question(2)])
+    with pytest.raises(ValueError, match=expected):
+        gsm8k.splits(options, None, None, 0)
+
+
+def test_the_hub_out_of_reach_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(HubError, match=r"openai/gsm8k at e53f\w+: the hub can't be reached .*; connect, or set"):
+        gsm8k.splits(Options(source="hub"), 10, 10, 0)
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real GSM8K is not beside this checkout")
+def test_every_item_of_the_real_gsm8k_reads_and_verifies():
+    options = Options(source="path", train_path=str(REAL / "train.jsonl"), eval_path=str(REAL / "test.jsonl"))
+    train, held_out = gsm8k.splits(options, None, None, 0)
+    assert (len(train), len(held_out)) == (7473, 1319)
+    task = catalogue().task("gsm8k")
+    assert all(task.verify(task.demonstrate(e), e).strict for e in (*train, *held_out))

@@ -1,0 +1,130 @@
+"""What the config accepts, and the line it answers with when it does not."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from conftest import MICRO, ROOT
+from rlvr import config, generated
+from rlvr.errors import RlvrError
+
+
+def load(tmp_path: Path, content: dict | str, overrides: dict | None = None) -> config.Config:
+    file = tmp_path / "experiment.yaml"
+    file.write_text(content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False))
+    return config.load([file], overrides)
+
+
+def with_value(path: str, value: object) -> dict:
+    changed = copy.deepcopy(MICRO)
+    *parents, last = path.split(".")
+    node = changed
+    for parent in parents:
+        node = node.setdefault(parent, {})
+    node[last] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("sft.trainer.lerning_rate", 1.0, "sft.trainer.lerning_rate: unknown option; did you mean 'learning_rate'?"),
+        ("sft.trainer.learning_rate", "1", "sft.trainer.learning_rate: '1' is not possible; allowed: number"),
+        ("sft.trainer.learning_rate", float("nan"), "sft.trainer.learning_rate: nan is not possible"),
+        ("sft.trainer.output_dir", "x", "sft.trainer.output_dir: can't be set here"),
+        ("sft.trainer.max_steps", True, "sft.trainer.max_steps: True is not possible; allowed: integer"),
+        ("grpo.trainer.beta", float("inf"), "grpo.trainer.beta: inf is not possible"),
+        ("grpo.trainer.num_generations", 3, "grpo.trainer.num_generations: 3 is not possible with 8 completions"),
+        ("grpo.variants.dapo.trainer", {"num_generations": 3}, "grpo.variants.dapo.trainer.num_generations: 3 is"),
+        ("grpo.rewards.correctness", float("inf"), "grpo.rewards.correctness: Infinity is not possible"),
+        ("grpo.rewards.correctness", "1.0", 'grpo.rewards.correctness: "1.0" is not possible'),
+        ("grpo.rewards", {}, "grpo.rewards: {} is not possible"),
+        ("grpo.rewards.formats", 1.0, "grpo.rewards.formats: unknown reward 'formats'; did you mean 'format'?"),
+        ("grpo.variants.Dapo", {}, "grpo.variants.Dapo"),
+        ("grpo.variants.other.rewards", {"brief": 1.0}, "grpo.variants.other.rewards.brief: unknown reward 'brief'"),
+        ("tasks.countdown.eval", "12", 'tasks.countdown.eval: "12" is not possible; allowed: a valid integer'),
+        ("tasks.countdown.eval", 0, "tasks.countdown.eval: 0 is not possible"),
+        ("tasks.countdown.eval", 10**6, "tasks.countdown.eval: 1000000 items asked for, but these options make"),
+        ("tasks.countdown.eval", None, "tasks.countdown: train and eval must be numbers"),
+        ("tasks.countdown.options.hihg", 3, "tasks.countdown.options.hihg: unknown key; did you mean 'high'?"),
+        ("tasks.countdown.options.high", 0, "tasks.countdown.options: low and high must satisfy"),
+        ("tasks.gsm8k.options", {"source": "path"}, "tasks.gsm8k.options.source: path needs train_path and eval_path"),
+        (
+            "tasks.gsm8k.options",
+            {"source": "path", "train_path": "no.jsonl", "eval_path": "no.jsonl"},
+            "tasks.gsm8k.options.train_path: no file 'no.jsonl'",
+        ),
+        ("base", "Qwen/Qwen2.5-0.5B", "base.revision: is missing; a hub model"),
+        ("base", "./nowhere", "base.model: no config.json in folder './nowhere'"),
+        ("base.tiny.hidden_size", 30, "base.tiny.hidden_size: 30 is not possible; allowed: multiples of"),
+        ("filters", [{"tokens": {"max": 5}, "duplicates": {}}], "filters[0]: a filter has exactly one key"),
+        ("filters", [{"token": {"max": 5}}], "filters[0].token: unknown key; did you mean 'tokens'?"),
+        ("seeds", [0, 0], "seeds: each seed once"),
+        ("seeds", [], "seeds: [] is not possible"),
+        ("experiment", "../x", 'experiment: "../x" is not possible'),
+        ("device", "tpu", "device: \"tpu\" is not possible; allowed: 'auto', 'cpu' or 'cuda'"),
+    ],
+)
+def test_a_bad_value_is_named_with_its_key(tmp_path, path, value, expected):
+    with pytest.raises(RlvrError) as raised:
+        load(tmp_path, with_value(path, value))
+    assert f"experiment.yaml: {expected}" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("key", ["experiment", "tasks", "grpo"])
+def test_a_missing_key_is_named(tmp_path, key):
+    content = {name: value for name, value in MICRO.items() if name != key}
+    with pytest.raises(RlvrError, match=rf"experiment\.yaml: {key}: is missing"):
+        load(tmp_path, content)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("1e-5", 1e-5), ("3E+2", 300.0), ("-1e3", -1000.0), (".5e1", 5.0)])
+def test_numbers_with_exponents_are_numbers(tmp_path, text, expected):
+    content = yaml.safe_dump(MICRO).replace("max_steps: 3", f"max_steps: 3\n    learning_rate: {text}")
+    assert load(tmp_path, content).sft.trainer["learning_rate"] == expected
+
+
+def test_overrides_from_the_command_line_arrive_as_strings(tmp_path):
+    loaded = load(tmp_path, MICRO, {"seeds": ["0", "1"], "evaluation": {"max_completion_tokens": "9"}})
+    assert loaded.seeds == [0, 1]
+    assert loaded.evaluation.max_completion_tokens == 9
+    assert loaded.evaluation.batch_size == 4, "a mapping is laid over, not replaced"
+
+
+def test_later_files_lie_over_earlier_ones(tmp_path):
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text(yaml.safe_dump(MICRO))
+    second.write_text("export: {dtype: float16}\n")
+    assert config.load([first, second]).export.dtype == "float16"
+
+
+def test_variants_share_all_but_grpo(tmp_path):
+    cut = config.slices(load(tmp_path, MICRO))
+    assert cut["grpo/dapo/seed0"]["trainer"] != cut["grpo/dr_grpo/seed0"]["trainer"]
+    assert [name for name in cut if name.startswith("sft")] == ["sft"]
+
+
+def test_without_a_warm_start_there_is_no_sft_arm(tmp_path):
+    loaded = load(tmp_path, {**MICRO, "sft": None})
+    assert config.arms(loaded) == ["base", "grpo/dapo/seed0", "grpo/dr_grpo/seed0"]
+    assert "sft" not in config.slices(loaded)
+
+
+@pytest.mark.parametrize("path", [ROOT / "config/config.yaml", *sorted((ROOT / "config/presets").glob("*.yaml"))])
+def test_every_shipped_experiment_is_valid(path):
+    assert config.load([path]).experiment
+
+
+@pytest.mark.parametrize("path", [str(path.relative_to(ROOT)) for path in generated.render()])
+def test_generated_files_are_current(path):
+    assert (ROOT / path).read_text() == generated.render()[ROOT / path], "run `rlvr schema`"
+
+
+def test_the_schema_is_json():
+    assert json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())["title"] == "Config"

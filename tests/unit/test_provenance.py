@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from rlvr import provenance
+from rlvr.errors import RlvrError
+
+
+@pytest.fixture
+def artifact(tmp_path):
+    folder = tmp_path / "policy"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"weights")
+    (folder / ".snakemake_timestamp").touch()
+    (tmp_path / "metrics.parquet").write_bytes(b"metrics")
+    provenance.write_manifest(tmp_path / "manifest.json", [folder, tmp_path / "metrics.parquet"], {"stage": "sft"})
+    return folder
+
+
+def test_a_manifest_lists_each_file_with_its_digest(artifact):
+    content = json.loads((artifact.parent / "manifest.json").read_text())
+    assert content["stage"] == "sft"
+    assert set(content["files"]) == {"policy/model.safetensors", "metrics.parquet"}
+    assert not list(artifact.parent.glob(".*part"))
+
+
+def test_a_sound_artifact_verifies(artifact):
+    digest = provenance.sha256(artifact.parent / "manifest.json")
+    assert provenance.verify(artifact) == digest
+    assert provenance.verify(artifact.parent / "metrics.parquet") == digest
+
+
+def test_a_changed_byte_is_named(artifact):
+    (artifact / "model.safetensors").write_bytes(b"weighty")
+    with pytest.raises(
+        RlvrError, match=r"policy/model\.safetensors is damaged: its sha256 is not that of its manifest"
+    ):
+        provenance.verify(artifact)
+    provenance.verify(artifact.parent / "metrics.parquet")
+
+
+def test_a_missing_file_is_named(artifact):
+    (artifact / "model.safetensors").unlink()
+    with pytest.raises(RlvrError, match=r"policy/model\.safetensors is missing"):
+        provenance.verify(artifact)
+
+
+def test_a_damaged_cache_entry_is_named_with_the_file_it_links_to(artifact, tmp_path):
+    stored = tmp_path / "cache" / "entry"
+    stored.parent.mkdir()
+    stored.write_bytes(b"rotten")
+    (artifact / "model.safetensors").unlink()
+    (artifact / "model.safetensors").symlink_to(stored)
+    with pytest.raises(RlvrError, match=rf"is damaged.*delete {artifact} and {stored} \(its copy in the cache\)"):
+        provenance.verify(artifact)
+
+
+def test_what_has_no_manifest_is_not_vouched_for(tmp_path):
+    (tmp_path / "rows.parquet").write_bytes(b"x")
+    assert provenance.verify(tmp_path / "rows.parquet") is None
+    with pytest.raises(RlvrError, match="is not there"):
+        provenance.verify(tmp_path / "other.parquet")
+
+
+def test_peak_memory_is_that_of_this_process():
+    before = provenance.peak_memory()
+    block = bytearray(64 * 2**20)
+    assert provenance.peak_memory() >= before
+    assert provenance.peak_memory() > len(block)

@@ -1,0 +1,281 @@
+"""The stages themselves on a tiny model: adapters, resuming, padding, devices, interruption."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from conftest import MICRO
+from rlvr import config as experiment_config
+from rlvr import provenance, tables
+from rlvr.engines import checkpoints, device, generation, models
+from rlvr.errors import RlvrError
+from rlvr.stages import base, data, export, filter, grpo, sft
+
+TRAINER = {"per_device_train_batch_size": 8, "gradient_checkpointing": False, "learning_rate": 1e-2}
+SFT = {"trainer": {**TRAINER, "max_steps": 4, "save_steps": 2}, "adapter": None, "device": "cpu", "seed": 0}
+GRPO = {
+    **SFT,
+    "trainer": {**TRAINER, "max_steps": 2, "num_generations": 4, "max_completion_length": 6},
+    "rewards": {"correctness": 1.0, "format": 0.1},
+}
+LORA = {"r": 4, "alpha": 8, "dropout": 0.0, "target_modules": "all-linear"}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> SimpleNamespace:
+    """A tiny base model and filtered Countdown rows."""
+    folder = tmp_path_factory.mktemp("made")
+    raw, rows = folder / "raw", folder / "rows"
+    raw.mkdir(), rows.mkdir()
+    file = folder / "experiment.yaml"
+    file.write_text(json.dumps(MICRO))
+    cut = experiment_config.slices(experiment_config.load([file]))
+    splits = {split: f"{split}.parquet" for split in ("train", "eval", "sft")}
+    data.run(cut["data/countdown"], **{split: raw / name for split, name in splits.items()})
+    weights = folder / "base" / "weights"
+    base.run(cut["base"], data=[raw / "sft.parquet"], weights=weights)
+    filter.run(
+        cut["filter/countdown"],
+        base=weights,
+        **{f"raw_{split}": raw / name for split, name in splits.items()},
+        **{split: rows / name for split, name in splits.items()},
+        stats=rows / "stats.json",
+    )
+    return SimpleNamespace(base=weights, **{split: rows / name for split, name in splits.items()})
+
+
+def run_sft(made, folder: Path, **changes) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {**SFT, **changes}
+    sft.run(config, base=made.base, data=[made.sft], policy=folder / "policy", metrics=folder / "metrics.parquet")
+    return folder / "policy"
+
+
+def run_grpo(made, folder: Path, start: Path | None, **changes) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    outputs = {"policy": folder / "policy", "metrics": folder / "m.parquet", "completions": folder / "c.parquet"}
+    grpo.run({**GRPO, **changes}, base=made.base, sft=start, data=[made.train], **outputs)
+    return folder / "policy"
+
+
+def weights_of(policy: Path) -> dict[str, torch.Tensor]:
+    [file] = policy.glob("*.safetensors")
+    return load_file(file)
+
+
+def equal(first: dict, second: dict) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.1], ids=["no KL", "KL"])
+def test_one_adapter_goes_through_sft_and_grpo_and_is_merged(made, tmp_path, beta):
+    warm = run_sft(made, tmp_path / "sft", adapter=LORA)
+    trained = run_grpo(
+        made, tmp_path / "grpo", warm, adapter=LORA, trainer={**GRPO["trainer"], "beta": beta, "learning_rate": 0.1}
+    )
+    for policy in (warm, trained):
+        assert models.is_adapter(policy)
+        assert not list(policy.glob("model*.safetensors")), "an adapter holds no base weights"
+    assert sorted(path.name for path in trained.iterdir() if path.is_dir()) == [], "no reference adapter is stored"
+    assert weights_of(warm).keys() == weights_of(trained).keys()
+
+    merged = tmp_path / "model" / "weights"
+    slice_ = {"dtype": "bfloat16", "device": "cpu", "base": {"model": "tiny", "revision": None}}
+    export.run(slice_, base=made.base, policy=warm, weights=merged)
+    from peft import PeftModel
+
+    tokens = torch.tensor([[5, 6, 7, 8, 9]])
+    adapted = PeftModel.from_pretrained(models.load_model(made.base, torch.device("cpu"), torch.float32), warm)
+    plain = models.load_model(made.base, torch.device("cpu"), torch.float32)
+    stored = models.load_model(merged, torch.device("cpu"), torch.float32)
+    with torch.inference_mode():
+        expected, got, without = (model(tokens).logits for model in (adapted, stored, plain))
+    assert (expected - got).abs().max() < 0.05 * (expected - without).abs().max()
+
+
+def test_full_training_goes_on_from_the_sft_weights(made, tmp_path):
+    warm = run_sft(made, tmp_path / "sft")
+    trained = run_grpo(made, tmp_path / "grpo", warm, trainer={**GRPO["trainer"], "learning_rate": 1e-12})
+    first, second = weights_of(warm), weights_of(trained)
+    assert all(torch.allclose(first[key], second[key], atol=1e-6) for key in first)
+    assert not equal(first, weights_of(made.base))
+
+
+def test_grpo_starts_from_the_base_without_a_warm_start(made, tmp_path):
+    trained = run_grpo(made, tmp_path / "grpo", None, trainer={**GRPO["trainer"], "learning_rate": 1e-12})
+    first, second = weights_of(made.base), weights_of(trained)
+    assert all(torch.allclose(first[key], second[key], atol=1e-6) for key in first)
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing catches it."""
+
+
+@pytest.mark.parametrize("stage", ["sft", "grpo"])
+def test_a_killed_run_goes_on_and_ends_with_the_same_weights(made, tmp_path, monkeypatch, stage):
+    changes = {"trainer": {**(SFT if stage == "sft" else GRPO)["trainer"], "max_steps": 4, "save_steps": 2}}
+    run = run_sft if stage == "sft" else lambda m, folder, **c: run_grpo(m, folder, None, **c)
+    whole = weights_of(run(made, tmp_path / "whole", **changes))
+
+    def kill(self, args, state, control, **kwargs):
+        if state.global_step == 3:
+            raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(checkpoints.Sealer, "on_step_begin", kill)
+        run(made, tmp_path / "killed", **changes)
+    assert not (tmp_path / "killed" / "policy").exists()
+    assert list((tmp_path / "killed").rglob(checkpoints.SEAL))
+    assert equal(weights_of(run(made, tmp_path / "killed", **changes)), whole)
+    assert not (tmp_path / "killed" / checkpoints.FOLDER).exists(), "checkpoints go once the run is whole"
+    if stage == "grpo":
+        rows = [tables.read(tmp_path / folder / "c.parquet") for folder in ("whole", "killed")]
+        assert rows[0] == rows[1], "what was sampled before the kill is kept"
+
+
+def test_a_checkpoint_of_another_config_is_not_used(made, tmp_path):
+    name = checkpoints.key(config=SFT)
+    other = checkpoints.key(config={**SFT, "seed": 1})
+    assert name != other
+
+
+@pytest.mark.parametrize("damage", ["optimizer.pt", "rng_state.pth", checkpoints.SEAL])
+def test_a_damaged_checkpoint_is_passed_over(tmp_path, damage):
+    for step in (2, 4):
+        checkpoint = tmp_path / f"checkpoint-{step}"
+        checkpoint.mkdir()
+        for name in ("optimizer.pt", "rng_state.pth"):
+            (checkpoint / name).write_bytes(b"x")
+        checkpoints.Sealer().on_save(SimpleNamespace(output_dir=tmp_path), SimpleNamespace(global_step=step), None)
+    assert checkpoints.latest(tmp_path).name == "checkpoint-4"
+    (tmp_path / "checkpoint-4" / damage).unlink()
+    assert checkpoints.latest(tmp_path).name == "checkpoint-2"
+
+
+def test_two_runs_do_not_train_in_one_place(tmp_path):
+    with (
+        checkpoints.kept(tmp_path / "policy", "key"),
+        pytest.raises(RlvrError, match="another process is training here"),
+        checkpoints.kept(tmp_path / "policy", "key"),
+    ):
+        pass
+
+
+def test_a_batch_gives_what_single_prompts_give(made, tmp_path):
+    model = run_sft(made, tmp_path / "sft", trainer={**TRAINER, "max_steps": 60})
+    prompts = [row["prompt"] for row in tables.read(made.eval)]
+    prompts[3] = [{"role": "user", "content": "A much longer prompt than the others. " * 3}]
+    cpu = torch.device("cpu")
+    batched = generation.generate(model, prompts, cpu, 8, batch_size=5, title="")
+    single = generation.generate(model, prompts, cpu, 8, batch_size=1, title="")
+    assert batched == single
+    assert len({row["completion"] for row in batched}) > 1
+
+
+def test_a_completion_ends_at_the_end_token():
+    tokenizer = SimpleNamespace(decode=lambda ids, skip_special_tokens: ids)
+    ended = generation._completion([5, 6, 2, 0, 0], [2], tokenizer)
+    cut = generation._completion([5, 6, 7], [2], tokenizer)
+    assert ended == {"completion": [5, 6], "tokens": 3, "finish": "stop"}
+    assert cut == {"completion": [5, 6, 7], "tokens": 3, "finish": "length"}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_cuda_without_a_device_is_refused_before_a_model_is_loaded(made, tmp_path):
+    with pytest.raises(RlvrError, match=r"device: cuda, but torch .* sees no CUDA device; allowed here: auto or cpu"):
+        sft.run(
+            {**SFT, "device": "cuda"},
+            base=tmp_path / "no such model",
+            data=[made.sft],
+            policy=tmp_path / "policy",
+            metrics=tmp_path / "m.parquet",
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_auto_says_which_device_it_took_and_why(capfd):
+    chosen = device.choose("auto")
+    assert f"device: {chosen}" in capfd.readouterr().err
+
+
+def test_a_filter_that_drops_everything_is_named(made, tmp_path):
+    config = {"filters": [{"duplicates": {}, "tokens": None}, {"duplicates": None, "tokens": {"max": 2}}]}
+    outputs = {split: tmp_path / f"{split}.parquet" for split in ("train", "eval", "sft")}
+    with pytest.raises(RlvrError, match=r"filters\[1\] tokens: drops all \d+ rows of .*train\.parquet"):
+        filter.run(
+            config, base=made.base, raw_train=made.train, raw_eval=made.eval, raw_sft=made.sft, **outputs,
+            stats=tmp_path / "stats.json",
+        )  # fmt: skip
+
+
+def test_what_a_filter_drops_is_counted_by_reason(made):
+    tokenizer = models.load_tokenizer(made.base)
+    rows = tables.read(made.sft)
+    doubled = [*rows, *rows[:5]]
+    kept, dropped = filter.apply(doubled, [{"duplicates": {}, "tokens": None}], tokenizer, "rows")
+    assert kept == rows and dropped == {"duplicates": 5}
+    lengths = sorted(
+        len(tokenizer.apply_chat_template([*row["prompt"], *row["completion"]])["input_ids"]) for row in rows
+    )
+    limit = lengths[len(lengths) // 2]
+    kept, dropped = filter.apply(rows, [{"duplicates": None, "tokens": {"max": limit}}], tokenizer, "rows")
+    assert len(kept) == sum(length <= limit for length in lengths)
+    assert dropped == {"tokens": len(rows) - len(kept)}
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_an_interrupted_stage_leaves_nothing_half_done(made, tmp_path, sent):
+    config = {**SFT, "trainer": {**SFT["trainer"], "max_steps": 100_000, "save_steps": 5}}
+    (tmp_path / "slice.json").write_text(json.dumps(config))
+    log = tmp_path / "sft.log"
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "rlvr", "sft", "--config", tmp_path / "slice.json"),
+            *("--base", made.base, "--data", made.sft, "--policy", tmp_path / "policy"),
+            *("--metrics", tmp_path / "metrics.parquet", "--manifest", tmp_path / "manifest.json", "--log", log),
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ},
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.rglob(checkpoints.SEAL)):
+        assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+        time.sleep(0.1)
+    process.send_signal(sent)
+    shown = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert "rlvr sft: interrupted; run the same command to go on" in shown
+    for name in ("policy", "metrics.parquet", "manifest.json"):
+        assert not (tmp_path / name).exists()
+
+
+def test_the_screen_shows_progress_and_the_log_shows_the_rest(made, tmp_path):
+    (tmp_path / "slice.json").write_text(json.dumps(SFT))
+    log = tmp_path / "sft.log"
+    shown = subprocess.run(
+        [
+            *(sys.executable, "-m", "rlvr", "sft", "--config", tmp_path / "slice.json"),
+            *("--base", made.base, "--data", made.sft, "--policy", tmp_path / "policy"),
+            *("--metrics", tmp_path / "metrics.parquet", "--manifest", tmp_path / "manifest.json", "--log", log),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shown.stdout == ""
+    assert all(line.startswith("sft:") for line in shown.stderr.splitlines()), shown.stderr
+    assert "step/s" in shown.stderr.splitlines()[-1] or "s/step" in shown.stderr.splitlines()[-1]
+    assert "device: " in log.read_text()
+    assert provenance.verify(tmp_path / "policy")

@@ -13,9 +13,9 @@ from conftest import MICRO, snakemake, write_config
 AFTER_GRPO = {"export": 2, "generate": 2, "score": 2, "report": 1}
 
 
-def planned(checkout: Path) -> dict[str, int]:
+def planned(checkout: Path, **env: str) -> dict[str, int]:
     """Jobs a dry run would start, by rule; without config slices and the target itself."""
-    output = snakemake(checkout, "--dry-run").stdout
+    output = snakemake(checkout, "--dry-run", **env).stdout
     if "Nothing to be done" in output:
         return {}
     stats = re.search(r"Job stats:\n.*\n-+ .*\n((?:.+\n)+)", output)[1]
@@ -60,7 +60,7 @@ def test_nothing_runs_twice(after_run):
             changed(evaluation={"max_completion_tokens": 9}),
             {"generate": 4, "score": 4, "report": 1},
         ),
-        (changed(report={"samples": 3}) if "report" in MICRO else {**MICRO, "report": {"samples": 3}}, {"report": 1}),
+        ({**MICRO, "report": {"samples": 3}}, {"report": 1}),
     ],
     ids=["reward weight", "added seed", "added variant", "sft option", "evaluation", "report"],
 )

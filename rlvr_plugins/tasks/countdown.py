@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, permutations, product
 from math import comb
 
 from rlvr_plugins import Example, Task, hookimpl
@@ -24,6 +24,8 @@ class Options:
     low, high: range of the numbers, both included.
     operators: those allowed, out of + - * /.
     target_low, target_high: range of the target, both included.
+    terse: share of demonstrations that give an answer at once, its numbers in any order; the others
+        first sort the numbers.
     """
 
     counts: tuple[int, ...] = (3,)
@@ -32,6 +34,7 @@ class Options:
     operators: str = "+-"
     target_low: int = 1
     target_high: int = 60
+    terse: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.counts or not all(2 <= size <= 6 for size in self.counts):
@@ -42,6 +45,8 @@ class Options:
             raise ValueError("operators must be one or more of + - * /")
         if not 1 <= self.target_low <= self.target_high:
             raise ValueError("targets must satisfy 1 <= target_low <= target_high")
+        if not 0 <= self.terse <= 1:
+            raise ValueError("terse must be from 0 to 1")
 
     @property
     def multisets(self) -> int:
@@ -51,52 +56,59 @@ class Options:
 
 @dataclass(frozen=True)
 class Solution:
-    """An expression with the steps that reach its value; `rank` binds tighter when higher."""
+    """An expression and its value; `rank` binds tighter when higher."""
 
     value: int
     expression: str
-    steps: tuple[str, ...] = ()
     rank: int = 3
 
 
 def _combine(left: Solution, right: Solution, operator: str) -> Solution | None:
-    """`left operator right`, None unless the result is a positive integer."""
-    value = {
-        "+": left.value + right.value,
-        "-": left.value - right.value,
-        "*": left.value * right.value,
-        "/": left.value // right.value if left.value % right.value == 0 else 0,
-    }[operator]
-    if value < 1:
+    """`left operator right`, None where that is no integer."""
+    if operator == "/" and (right.value == 0 or left.value % right.value):
         return None
+    value = {"+": int.__add__, "-": int.__sub__, "*": int.__mul__, "/": int.__floordiv__}[operator](
+        left.value, right.value
+    )
     rank = 1 if operator in "+-" else 2
     first = left.expression if left.rank >= rank else f"({left.expression})"
-    tight = right.rank > rank or (right.rank == rank and operator in "+*" and "/" not in right.expression)
-    second = right.expression if tight else f"({right.expression})"
-    step = f"{left.value} {operator} {right.value} = {value}"
-    return Solution(value, f"{first} {operator} {second}", (*left.steps, *right.steps, step), rank)
+    second = right.expression if right.rank > rank else f"({right.expression})"
+    return Solution(value, f"{first} {operator} {second}", rank)
 
 
 def _solutions(parts: Sequence[Solution], operators: str) -> Iterator[Solution]:
+    """All ways to combine the parts through positive integers."""
     if len(parts) == 1:
         yield parts[0]
         return
-    for i in range(len(parts)):
-        for j in range(len(parts)):
-            if i == j:
+    for i, j in permutations(range(len(parts)), 2):
+        rest = [part for k, part in enumerate(parts) if k not in (i, j)]
+        for operator in operators:
+            if operator in "+*" and j < i:
                 continue
-            rest = [parts[k] for k in range(len(parts)) if k not in (i, j)]
-            for operator in operators:
-                if operator in "+*" and j < i:
-                    continue
-                combined = _combine(parts[i], parts[j], operator)
-                if combined:
-                    yield from _solutions([combined, *rest], operators)
+            combined = _combine(parts[i], parts[j], operator)
+            if combined and combined.value > 0:
+                yield from _solutions([combined, *rest], operators)
+
+
+def _chain(parts: Sequence[Solution], operators: Sequence[str], positive: bool) -> Solution | None:
+    """The parts combined from left to right."""
+    total = parts[0]
+    for part, operator in zip(parts[1:], operators, strict=True):
+        total = _combine(total, part, operator)
+        if total is None or (positive and total.value <= 0):
+            return None
+    return total
 
 
 def solve(numbers: Sequence[int], target: int, operators: str) -> Solution | None:
-    """The first solution in a fixed order, or None."""
+    """A solution, in the order of `numbers` and from left to right where there is one, or None."""
     parts = [Solution(number, str(number)) for number in numbers]
+    for order in permutations(parts):
+        for chosen in product(operators, repeat=len(parts) - 1):
+            solution = _chain(order, chosen, positive=order != tuple(parts))
+            if solution and solution.value == target:
+                return solution
     return next((s for s in _solutions(parts, operators) if s.value == target), None)
 
 
@@ -127,7 +139,7 @@ def _random_items(options: Options, rng: random.Random) -> Iterator[Item]:
         while len(parts) > 1:
             left, right = rng.sample(parts, 2)
             combined = _combine(left, right, rng.choice(options.operators))
-            if not combined:
+            if not combined or combined.value <= 0:
                 break
             parts = [part for part in parts if part is not left and part is not right] + [combined]
         item = (numbers, parts[0].value)
@@ -167,15 +179,15 @@ def splits(options: Options, train: int, eval: int, seed: int) -> tuple[list[Exa
         held_out = [next(items) for _ in range(eval)]
         rest = [next(items) for _ in range(train)]
     rows = [_example(item, options, rng) for item in held_out]
-    training = [_example(rest[i % len(rest)], options, rng) for i in range(train)]
+    training = [_example(rest[i % len(rest)], options, rng, options.terse) for i in range(train)]
     return training, rows
 
 
-def _example(item: Item, options: Options, rng: random.Random) -> Example:
+def _example(item: Item, options: Options, rng: random.Random, terse: float = 0.0) -> Example:
     numbers, target = item
     key = f"{','.join(map(str, numbers))}={target}"
-    order = rng.sample(numbers, len(numbers))
-    return Example(key, {"numbers": order, "target": target, "operators": options.operators})
+    fields = {"numbers": rng.sample(numbers, len(numbers)), "target": target, "operators": options.operators}
+    return Example(key, {**fields, "terse": rng.sample(numbers, len(numbers))} if rng.random() < terse else fields)
 
 
 def user(example: Example) -> str:
@@ -187,10 +199,13 @@ def user(example: Example) -> str:
 
 
 def demonstrate(example: Example) -> str:
+    """The numbers in descending order and the equation; nothing but the answer where it is terse."""
     fields = example.fields
-    solution = solve(fields["numbers"], fields["target"], fields["operators"])
-    steps = "\n".join(solution.steps)
-    return f"<think>\n{steps}\n</think>\n<answer>{solution.expression}</answer>"
+    terse = fields.get("terse")
+    numbers = terse or sorted(fields["numbers"], reverse=True)
+    expression = solve(numbers, fields["target"], fields["operators"]).expression
+    thought = "" if terse else f"{', '.join(map(str, numbers))}\n{expression} = {fields['target']}\n"
+    return f"<think>\n{thought}</think>\n<answer>{expression}</answer>"
 
 
 @hookimpl

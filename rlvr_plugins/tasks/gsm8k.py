@@ -6,7 +6,7 @@ import json
 import random
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -29,12 +29,14 @@ class Options:
     """source: `hub` (openai/gsm8k), `path` (files in its format) or `synthetic` (a generator).
     revision: commit of the hub data set.
     train_path, eval_path: JSONL files with `question` and `answer`; only with `source: path`.
+    terse: share of demonstrations that give the answer at once; the others show the steps.
     """
 
     source: Literal["hub", "path", "synthetic"] = "hub"
     revision: str = REVISION
     train_path: str | None = None
     eval_path: str | None = None
+    terse: float = 0.0
 
     def __post_init__(self) -> None:
         given = [name for name in ("train_path", "eval_path") if getattr(self, name) is not None]
@@ -42,6 +44,8 @@ class Options:
             raise ValueError("source: path needs train_path and eval_path")
         if self.source != "path" and given:
             raise ValueError(f"{given[0]} goes with source: path only")
+        if not 0 <= self.terse <= 1:
+            raise ValueError("terse must be from 0 to 1")
 
 
 def check(options: Options, train: int | None, eval: int | None) -> None:
@@ -59,7 +63,7 @@ def splits(options: Options, train: int | None, eval: int | None, seed: int):
     rng = random.Random(f"gsm8k {seed}")
     if options.source == "synthetic":
         examples = _synthetic(train + eval, rng)
-        return examples[eval:], examples[:eval]
+        return _shorten(examples[eval:], options.terse, rng), examples[:eval]
     if options.source == "path":
         test_rows, train_rows = _read(options.eval_path), _read(options.train_path)
     else:
@@ -73,7 +77,12 @@ def splits(options: Options, train: int | None, eval: int | None, seed: int):
     keys = {example.key for example in held_out}
     training = [example for row in train_rows if (example := _example(*row)).key not in keys]
     rng.shuffle(training)
-    return training[:train], held_out
+    return _shorten(training[:train], options.terse, rng), held_out
+
+
+def _shorten(examples: list[Example], share: float, rng: random.Random) -> list[Example]:
+    """Marks a share of the examples for a demonstration without steps."""
+    return [replace(e, fields={**e.fields, "terse": True}) if rng.random() < share else e for e in examples]
 
 
 def _example(question: str, solution: str, where: str) -> Example:
@@ -123,9 +132,10 @@ def user(example: Example) -> str:
 
 
 def demonstrate(example: Example) -> str:
-    """The item's own solution, without calculator marks, in the task's tags."""
+    """The item's own solution without calculator marks; nothing but the answer where it is terse."""
     steps = _CALCULATION.sub("", example.fields["solution"].rpartition("####")[0]).strip()
-    return f"<reasoning>\n{steps}\n</reasoning>\n<answer>{example.fields['answer']}</answer>"
+    thought = "" if example.fields.get("terse") else f"{steps}\n"
+    return f"<reasoning>\n{thought}</reasoning>\n<answer>{example.fields['answer']}</answer>"
 
 
 @hookimpl

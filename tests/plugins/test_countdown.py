@@ -46,12 +46,28 @@ def test_every_demonstration_is_strictly_right(options):
         assert verdict.strict, (example, countdown.demonstrate(example), verdict)
 
 
-def test_the_steps_of_a_demonstration_are_true():
+def test_a_demonstration_sorts_the_numbers_and_states_a_true_equation():
     train, _ = countdown.splits(SPACES[1], train=200, eval=10, seed=3)
     for example in train:
-        for step in countdown.demonstrate(example).split("<think>\n")[1].split("\n</think>")[0].splitlines():
-            left, right = step.split(" = ")
-            assert not judge(left, [int(n) for n in left.split()[::2]], int(right)), step
+        thought = countdown.demonstrate(example).removeprefix("<think>\n").partition("\n</think>")[0]
+        numbers, equation = thought.splitlines()
+        assert numbers == ", ".join(map(str, sorted(example.fields["numbers"], reverse=True)))
+        assert not judge(equation, example.fields["numbers"], example.fields["target"]), equation
+
+
+def test_a_share_of_demonstrations_may_be_terse_and_is_still_right():
+    train, held_out = countdown.splits(Options(terse=0.5), train=2000, eval=50, seed=0)
+    terse = [example for example in train if countdown.demonstrate(example).startswith("<think>\n</think>")]
+    assert 900 < len(terse) < 1100
+    assert all(verify_countdown(countdown.demonstrate(example), example).strict for example in terse)
+    assert not any("terse" in example.fields for example in held_out)
+
+
+def test_a_solution_keeps_the_order_of_the_numbers_where_it_can():
+    assert countdown.solve([3, 20, 5], 12, "+-").expression == "20 - 3 - 5"
+    assert countdown.solve([3, 20, 5], 28, "+-").expression == "3 + 20 + 5"
+    assert countdown.solve([8, 14, 8], 2, "+-").expression == "8 - 14 + 8"
+    assert countdown.solve([2, 3, 4], 20, "+-*").expression == "(2 + 3) * 4"
 
 
 @given(st.lists(st.integers(1, 30), min_size=2, max_size=4), st.sampled_from(["+-", "+-*", "+-*/"]), st.integers(0))

@@ -6,14 +6,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment
-
 from rlvr import console, tables, tiny
 from rlvr.config import Base, Tiny
 from rlvr.errors import RlvrError
 from rlvr_plugins.tasks.hub import HubError, require_hub
 
 WANTED = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.jinja", "tokenizer.model")
+TOKENIZER_ROWS = 2000
 
 
 def run(config: dict[str, Any], *, data: list[Path], weights: Path) -> dict[str, Any]:
@@ -32,8 +31,8 @@ def run(config: dict[str, Any], *, data: list[Path], weights: Path) -> dict[str,
 
 
 def _make(shape: Tiny, seed: int, data: list[Path], weights: Path) -> int:
-    rows = tables.read_all(data)
-    texts = [_render([*row["prompt"], *row.get("completion", [])]) for row in rows]
+    rows = [row for path in data for row in tables.read(path)[:TOKENIZER_ROWS]]
+    texts = [tiny.render([*row["prompt"], *row.get("completion", [])]) for row in rows]
     tokenizer = tiny.build_tokenizer(texts, shape.vocabulary)
     model = tiny.build_model(
         tokenizer,
@@ -48,11 +47,6 @@ def _make(shape: Tiny, seed: int, data: list[Path], weights: Path) -> int:
     parameters = model.num_parameters()
     console.note(f"tiny model of {parameters:,} parameters, {len(tokenizer)} tokens, seed {seed}")
     return parameters
-
-
-def _render(messages: list[dict[str, str]]) -> str:
-    template = Environment(autoescape=False).from_string(tiny.CHAT_TEMPLATE)
-    return template.render(messages=messages, add_generation_prompt=messages[-1]["role"] != "assistant")
 
 
 def _copy(source: Path, weights: Path) -> None:

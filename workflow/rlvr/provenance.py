@@ -65,16 +65,27 @@ def verify(artifact: Path) -> str | None:
     manifest = find_manifest(artifact)
     if manifest is None:
         return None
-    for name, digest in json.loads(manifest.read_text())["files"].items():
-        if name != artifact.name and not name.startswith(f"{artifact.name}/"):
+    verify_manifest(manifest, artifact.name)
+    return sha256(manifest)
+
+
+def verify_manifest(manifest: Path, only: str = "") -> dict[str, Any]:
+    """Checks the files of a manifest, or of one of its files or folders; returns its content.
+
+    Raises RlvrError naming the first file that is missing or differs.
+    """
+    content = json.loads(manifest.read_text())
+    for name, digest in content["files"].items():
+        if only and name != only and not name.startswith(f"{only}/"):
             continue
         file = manifest.parent / name
         if file.is_file() and sha256(file) == digest:
             continue
         problem = "is damaged: its sha256 is not that of its manifest" if file.is_file() else "is missing"
         cached = f" and {file.resolve()} (its copy in the cache)" if file.is_symlink() else ""
-        raise RlvrError(f"{file} {problem}; delete {artifact}{cached} and run again")
-    return sha256(manifest)
+        whole = manifest.parent / name.partition("/")[0]
+        raise RlvrError(f"{file} {problem}; delete {whole}{cached} and run again")
+    return content
 
 
 def peak_memory() -> int:

@@ -1,4 +1,4 @@
-"""Reads what the stages of an experiment left, verifying each file against its manifest."""
+"""Reads what the stages of an experiment left."""
 
 from __future__ import annotations
 
@@ -46,30 +46,32 @@ class Results:
     tasks: list[str]
 
     def items(self, task: str) -> pd.DataFrame:
-        return self._table(self.folder / "data" / task / "eval.parquet")
+        return pd.read_parquet(self.folder / "data" / task / "eval.parquet")
 
     def completions(self, arm: Arm, task: str) -> pd.DataFrame:
-        return self._table(self._evaluation(arm, task) / "completions.parquet")
+        return pd.read_parquet(self._evaluation(arm, task) / "completions.parquet")
 
     def scores(self, arm: Arm, task: str) -> pd.DataFrame:
-        return self._table(self._evaluation(arm, task) / "scores.parquet")
+        return pd.read_parquet(self._evaluation(arm, task) / "scores.parquet")
 
     def metrics(self, arm: Arm) -> pd.DataFrame:
-        return self._table(self.folder / arm.path / "metrics.parquet")
+        return pd.read_parquet(self.folder / arm.path / "metrics.parquet")
 
     def filtered(self, task: str) -> dict[str, Any]:
-        path = self.folder / "data" / task / "stats.json"
-        provenance.verify(path)
-        return json.loads(path.read_text())
+        return json.loads((self.folder / "data" / task / "stats.json").read_text())
 
     def trained(self) -> list[Arm]:
         return [arm for arm in self.arms if arm.kind != "base"]
 
-    def manifests(self) -> dict[str, dict[str, Any]]:
-        """Every manifest of this experiment's arms and tasks, by its path within the folder."""
+    def verified(self) -> dict[str, dict[str, Any]]:
+        """The manifest of every artifact of this experiment, by its path within the folder.
+
+        Each file of each artifact is checked, whether the report reads it or not: what came from a
+        cache was checked by nobody before. Raises RlvrError naming the first that does not hold.
+        """
         paths = sorted(self.folder.rglob(f"*{provenance.NAME}"))
         named = {path.relative_to(self.folder).as_posix(): path for path in paths}
-        return {name: json.loads(path.read_text()) for name, path in named.items() if self._current(name)}
+        return {name: provenance.verify_manifest(path) for name, path in named.items() if self._current(name)}
 
     def _current(self, name: str) -> bool:
         top = name.partition("/")[0]
@@ -81,7 +83,3 @@ class Results:
 
     def _evaluation(self, arm: Arm, task: str) -> Path:
         return self.folder / "eval" / arm.path / task / DECODING
-
-    def _table(self, path: Path) -> pd.DataFrame:
-        provenance.verify(path)
-        return pd.read_parquet(path)

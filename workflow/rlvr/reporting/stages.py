@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
-from rlvr.reporting.results import Results
 
-
-def table(results: Results) -> pd.DataFrame:
-    """One row a finished stage, from its manifest."""
+def table(manifests: dict[str, dict[str, Any]]) -> pd.DataFrame:
+    """One row a finished job, from its manifest; `manifests` by path."""
     rows = []
-    for name, manifest in results.manifests().items():
+    for name, manifest in manifests.items():
         seconds = manifest["seconds"]
         rows.append(
             {

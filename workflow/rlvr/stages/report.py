@@ -13,13 +13,14 @@ from rlvr.reporting.results import Arm, Results
 
 
 def run(config: dict[str, Any], *, results: Path, report: Path) -> None:
-    """Fills the folder `report`; `index.html` links all of it. Verifies every file it reads."""
+    """Fills the folder `report`; `index.html` links all of it. Verifies every artifact first."""
     report.mkdir(parents=True, exist_ok=True)
     found = Results(results, [Arm(path) for path in config["arms"]], config["tasks"])
+    manifests = found.verified()
     tidy = accuracy.table(found)
     accuracy.write(tidy, report)
     (report / "metrics.json").write_text(json.dumps(_metrics(tidy), indent=1) + "\n")
-    timings = stages.table(found)
+    timings = stages.table(manifests)
     timings.to_csv(report / "stages.csv", index=False)
     title = config["experiment"]
     index = page.render(

@@ -37,9 +37,12 @@ def judge(text: str, numbers: Sequence[int], target: int, operators: str = "+-*/
 
 
 def _parse(text: str, target: int, operators: str) -> tuple[Fraction, list[int]]:
-    text = text.strip().translate(_SIGNS)
     if len(text) > MAX_CHARACTERS:
         raise Refused(f"longer than {MAX_CHARACTERS} characters")
+    text = text.replace("\\times", "*").replace("\\div", "/").translate(_SIGNS)
+    text = " ".join(text.split()).strip("$`. ")
+    if text.startswith("**") and text.endswith("**"):
+        text = text.strip("* ")
     left, equals, right = text.partition("=")
     if equals and right.strip() != str(target):
         raise Refused("what follows = is not the target")

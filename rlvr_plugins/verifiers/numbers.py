@@ -14,7 +14,7 @@ _FRACTION = re.compile(r"([-+]?\d+)\s*/\s*(\d+)")
 _LATEX_FRACTION = re.compile(r"\\[dt]?frac\{(-?\d+)\}\{(\d+)\}")
 _BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
 _NOISE = re.compile(r"\\[$%(),!;]|\{,\}|[$€£¥*_`]|\\text\{[^{}]*\}")
-_LAST_NUMBER = re.compile(r"[-−]?\$?\d[\d,]*(?:\.\d+)?")
+_LAST_NUMBER = re.compile(r"(?<![\d/^.,])(?:(?<![\d)] )(?<![\d)])[-−])?\$?\d[\d,]*(?:\.\d+)?")
 
 
 def parse_number(text: str) -> Fraction | None:
@@ -45,11 +45,6 @@ def parse_number(text: str) -> Fraction | None:
     return Fraction(found[0].replace(",", ""))
 
 
-def gold_answer(text: str) -> str:
-    """The gold answer of a GSM8K solution: what follows the last `####`."""
-    return text.rpartition("####")[2].strip()
-
-
 def verify_number(completion: str, example: Example) -> Verdict:
     """Judges a completion whose answer is a number; field `answer` holds the gold."""
     gold = parse_number(str(example.fields["answer"]))
@@ -59,20 +54,20 @@ def verify_number(completion: str, example: Example) -> Verdict:
         flexible = gold is not None and parse_number(answer) == gold
         return Verdict(False, flexible, False, answer, "no <answer>")
     value = parse_number(tagged.answer)
-    right = value is not None and value == gold
     if value is None:
-        reason = "no single number in <answer>"
-    elif not right:
-        reason = f"{value} is not {gold}"
-    else:
-        reason = "" if tagged.well_formed else "not <reasoning>…</reasoning><answer>…</answer>"
+        flexible = gold is not None and parse_number(_last_answer(tagged.answer)) == gold
+        return Verdict(False, flexible, tagged.well_formed, tagged.answer, "no single number in <answer>")
+    right = value == gold
+    reason = "" if right else f"{value} is not {gold}"
+    if right and not tagged.well_formed:
+        reason = "not <reasoning>…</reasoning><answer>…</answer>"
     return Verdict(right and tagged.well_formed, right, tagged.well_formed, tagged.answer, reason)
 
 
 def _last_answer(completion: str) -> str:
     tail = completion[-10_000:]
     if "####" in tail:
-        return (gold_answer(tail).splitlines() or [""])[0].strip()
+        return (tail.rpartition("####")[2].strip().splitlines() or [""])[0].strip()
     boxed = _BOXED.findall(tail)
     if boxed:
         return boxed[-1]

@@ -23,7 +23,8 @@ class Tagged:
 def read_tags(completion: str, reasoning_tag: str) -> Tagged:
     """Splits a completion into its tagged parts; never raises."""
     text = completion[:MAX_CHARACTERS].strip()
-    start, end = text.rfind("<answer>"), text.rfind("</answer>")
+    start = text.rfind("<answer>")
+    end = text.find("</answer>", max(start, 0))
     answer = text[start + len("<answer>") : end].strip() if 0 <= start < end else None
     opening, closing = f"<{reasoning_tag}>", f"</{reasoning_tag}>"
     once = all(text.count(tag) == 1 for tag in (opening, closing, "<answer>", "</answer>"))

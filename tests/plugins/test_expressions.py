@@ -20,7 +20,18 @@ def test_right_expressions(text):
 
 @pytest.mark.parametrize(
     ("text", "numbers", "target"),
-    [("6 × 4", [6, 4], 24), ("6 ÷ 4 * 2", [6, 4, 2], 3), ("8 − 3", [8, 3], 5), ("3 / 2 * 4", [3, 2, 4], 6)],
+    [
+        ("3 + 4 = 7.", [3, 4], 7),
+        ("$3 + 4$", [3, 4], 7),
+        ("`3 + 4`", [3, 4], 7),
+        ("**3 + 4**", [3, 4], 7),
+        ("3\n+ 4", [3, 4], 7),
+        (r"3 \times 4", [3, 4], 12),
+        ("6 × 4", [6, 4], 24),
+        ("6 ÷ 4 * 2", [6, 4, 2], 3),
+        ("8 − 3", [8, 3], 5),
+        ("3 / 2 * 4", [3, 2, 4], 6),
+    ],
 )
 def test_other_signs_and_exact_fractions(text, numbers, target):
     assert judge(text, numbers, target) == ""
@@ -52,7 +63,6 @@ def test_other_signs_and_exact_fractions(text, numbers, target):
         ("__import__('os').system('touch pwned')", "only integers"),
         ("2 + " * 100 + "3", "longer than"),
         ("(" * 90 + "2" + ")" * 90, "uses [2]"),
-        ("2\n+ 3 + 5", "only integers"),
         ("2\x00+3+5", "only integers"),
     ],
 )

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlvr_plugins import Example
-from rlvr_plugins.verifiers.numbers import gold_answer, parse_number, verify_number
+from rlvr_plugins.verifiers.numbers import parse_number, verify_number
 
 
 @pytest.mark.parametrize(
@@ -80,6 +80,9 @@ def test_no_text_raises(text):
         ("30 * 40\n#### 1200", False, True, False),
         (r"thus \boxed{1200}", False, True, False),
         ("<reasoning>1</reasoning><answer>1200 or 1300</answer>", False, False, True),
+        ("<reasoning>1</reasoning><answer>Answer: 1200</answer>", False, True, True),
+        ("<reasoning>1</reasoning><answer>1200</answer> done </answer>", False, True, False),
+        ("3/1200", False, False, False),
         ("no idea", False, False, False),
     ],
 )
@@ -87,7 +90,3 @@ def test_strict_needs_the_protocol_and_flexible_does_not(completion, strict, fle
     verdict = verify_number(completion, Example("k", {"answer": "1200"}))
     assert (verdict.strict, verdict.flexible, verdict.well_formed) == (strict, flexible, well_formed)
     assert bool(verdict.reason) != verdict.strict
-
-
-def test_the_gold_follows_the_last_mark():
-    assert gold_answer("a #### b\n3 + 4 = <<3+4=7>>7\n#### 7") == "7"

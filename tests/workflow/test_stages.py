@@ -145,9 +145,9 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_weights(made, tmp_path, mon
 
 
 def test_a_checkpoint_of_another_config_is_not_used(made, tmp_path):
-    name = checkpoints.key(config=SFT)
-    other = checkpoints.key(config={**SFT, "seed": 1})
-    assert name != other
+    runs = [("sft", SFT), ("sft", {**SFT, "seed": 1}), ("grpo", SFT)]
+    keys = [checkpoints.key(stage, config=config) for stage, config in runs]
+    assert len(set(keys)) == 3
 
 
 @pytest.mark.parametrize("damage", ["optimizer.pt", "rng_state.pth", checkpoints.SEAL])

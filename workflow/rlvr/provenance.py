@@ -20,7 +20,8 @@ from typing import Any
 from rlvr.errors import RlvrError
 
 NAME = "manifest.json"
-PACKAGES = ("torch", "transformers", "trl", "peft", "datasets", "accelerate", "numpy", "pandas", "snakemake")
+DECISIVE = ("torch", "transformers", "trl", "peft", "accelerate")
+PACKAGES = (*DECISIVE, "datasets", "numpy", "pandas", "snakemake")
 
 
 def sha256(path: Path) -> str:
@@ -101,18 +102,23 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def facts(stage: str, config: dict[str, Any]) -> dict[str, Any]:
-    """What is known of this process: versions, machine, peak memory."""
-    versions = {"python": platform.python_version()}
-    for package in PACKAGES:
+def versions(packages: tuple[str, ...]) -> dict[str, str]:
+    """Versions of the installed ones of these packages."""
+    found = {}
+    for package in packages:
         try:
-            versions[package] = version(package)
+            found[package] = version(package)
         except PackageNotFoundError:
             continue
+    return found
+
+
+def facts(stage: str, config: dict[str, Any]) -> dict[str, Any]:
+    """What is known of this process: versions, machine, peak memory."""
     return {
         "stage": stage,
         "config": config,
-        "versions": versions,
+        "versions": {"python": platform.python_version(), **versions(PACKAGES)},
         "machine": {"platform": platform.platform(), "cpus": os.cpu_count()},
         "threads": os.environ.get("OMP_NUM_THREADS"),
         "peak_memory_bytes": peak_memory(),

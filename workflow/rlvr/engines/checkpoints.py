@@ -18,7 +18,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from rlvr import console
+from rlvr import console, digests, provenance
 from rlvr.errors import RlvrError
 from rlvr.provenance import sha256
 
@@ -26,8 +26,9 @@ SEAL = "rlvr_seal.json"
 FOLDER = ".checkpoints"
 
 
-def key(**parts: Any) -> str:
-    """Name of the folder for a run that depends on `parts`, which are JSON values."""
+def key(stage: str, **parts: Any) -> str:
+    """Name of the folder for a run of a stage: its code, library versions, and `parts`, JSON values."""
+    parts |= {"code": digests.stage(stage), "versions": provenance.versions(provenance.DECISIVE)}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -81,7 +82,7 @@ class Sealer(TrainerCallback):
         digests = {
             file.relative_to(checkpoint).as_posix(): sha256(file)
             for file in sorted(checkpoint.rglob("*"))
-            if file.is_file()
+            if file.is_file() and file.name != SEAL
         }
         part = checkpoint / f".{SEAL}.part"
         part.write_text(json.dumps(digests))

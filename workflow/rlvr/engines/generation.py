@@ -9,7 +9,7 @@ import torch
 from transformers import GenerationConfig
 
 from rlvr import console
-from rlvr.engines.models import load_model, load_tokenizer
+from rlvr.engines.models import end_tokens, load_model, load_tokenizer
 
 
 def generate(
@@ -28,7 +28,7 @@ def generate(
     tokenizer = load_tokenizer(model_folder)
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     model = load_model(model_folder, device, dtype).eval()
-    ends = _end_tokens(model, tokenizer)
+    ends = end_tokens(model, tokenizer)
     model.generation_config = GenerationConfig(
         max_new_tokens=max_completion_tokens,
         do_sample=False,
@@ -51,12 +51,6 @@ def generate(
                 results[index] = _completion(ids, ends, tokenizer)
             progress.update(len(indices))
     return results
-
-
-def _end_tokens(model: Any, tokenizer: Any) -> list[int]:
-    configured = model.generation_config.eos_token_id
-    ends = configured if isinstance(configured, list) else [configured]
-    return sorted({token for token in [*ends, tokenizer.eos_token_id] if token is not None})
 
 
 def _completion(ids: list[int], ends: list[int], tokenizer: Any) -> dict[str, Any]:

@@ -50,6 +50,13 @@ def load_for_training(
     )
 
 
+def end_tokens(model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The tokens at which a completion ends: the model's own and the tokenizer's."""
+    configured = model.generation_config.eos_token_id
+    ends = configured if isinstance(configured, list) else [configured]
+    return sorted({token for token in [*ends, tokenizer.eos_token_id] if token is not None})
+
+
 def is_adapter(policy: Path) -> bool:
     return (policy / ADAPTER_FILE).is_file()
 

@@ -29,19 +29,21 @@ def run(
     with its mean and standard deviation; `completions` one row a sampled completion.
     """
     chosen = device.choose(config["device"])
+    rows = tables.read_all(data)
     rewards = {name: digests.reward(name) for name in config["rewards"]}
+    verifiers = {name: digests.verifier(name) for name in sorted({row["task"] for row in rows})}
     inputs = [provenance.verify(path) for path in (base, *([sft] if sft else []), *data)]
-    key = checkpoints.key(config=config, inputs=inputs, rewards=rewards)
+    key = checkpoints.key("grpo", config=config, inputs=inputs, rewards=rewards, verifiers=verifiers)
     with checkpoints.kept(policy, key) as folder:
         tokenizer = models.load_tokenizer(base)
         model, fresh_adapter = models.load_for_training(base, sft, config["adapter"], chosen)
-        scorer = Scorer(list(config["rewards"]), {tokenizer.eos_token_id})
+        scorer = Scorer(list(config["rewards"]), set(models.end_tokens(model, tokenizer)))
         options = training.arguments(config, chosen, folder)
         trainer = GRPOTrainer(
             model=model,
             args=GRPOConfig(**options, reward_weights=list(config["rewards"].values())),
             reward_funcs=scorer.functions(),
-            train_dataset=Dataset.from_list(tables.read_all(data)),
+            train_dataset=Dataset.from_list(rows),
             processing_class=tokenizer,
             peft_config=fresh_adapter,
         )

@@ -112,6 +112,8 @@ def catalogue() -> Catalogue:
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     for provider, module in _modules(found.broken):
+        if manager.is_registered(module):
+            continue
         manager.register(module, name=f"{provider.distribution}:{provider.module}")
         for hook in manager.get_hookcallers(module) or ():
             for implementation in hook.get_hookimpls():
@@ -120,6 +122,8 @@ def catalogue() -> Catalogue:
                     table = {"task": found.tasks, "reward": found.rewards}[kind]
                     try:
                         plugins = list(implementation.function())
+                        if not all(isinstance(plugin, Task | Reward) for plugin in plugins):
+                            raise TypeError(f"{hook.name} must yield Task or Reward objects")
                     except Exception as error:
                         found.broken[provider] = _first_line(error)
                         continue

@@ -90,6 +90,7 @@ class Task:
     verify: `(completion, example) -> Verdict`. Never raises, never runs what the text says.
         Training reward and evaluation both call it. Define it in a module of its own, so that
         editing it re-scores without making the data anew.
+    files: `(options) -> list of paths` that `splits` reads; a change of one makes the data anew.
     demonstrate: `(example) -> str`, a right completion for SFT; None where the task has none.
     """
 
@@ -101,6 +102,7 @@ class Task:
     verify: Callable[[str, Example], Verdict]
     demonstrate: Callable[[Example], str] | None = None
     check: Callable[..., None] | None = None
+    files: Callable[..., Sequence[str]] | None = None
 
     @property
     def description(self) -> str:

@@ -156,7 +156,7 @@ def _random_items(options: Options, rng: random.Random) -> Iterator[Item]:
 def check(options: Options, train: int | None, eval: int | None) -> None:
     """Raises ValueError when there are not enough distinct items."""
     if train is None or eval is None:
-        raise ValueError("train and eval must be numbers: the items are generated")
+        raise ValueError("train, sft and eval must be numbers: the items are generated")
     enumerable = options.multisets <= ENUMERABLE
     there_are = len(_all_items(options)) if enumerable else options.multisets // 2
     needed = eval + 1 if enumerable else eval + train

@@ -13,7 +13,7 @@ from typing import Literal
 from rlvr_plugins import Example, Task, hookimpl
 from rlvr_plugins.tasks import word_problems
 from rlvr_plugins.tasks.hub import download
-from rlvr_plugins.verifiers.numbers import gold_answer, parse_number, verify_number
+from rlvr_plugins.verifiers.numbers import parse_number, verify_number
 
 SYSTEM = (
     "Think step by step between <reasoning> and </reasoning>, "
@@ -51,11 +51,15 @@ class Options:
 def check(options: Options, train: int | None, eval: int | None) -> None:
     """Raises ValueError when a file is not there or a size is missing."""
     if options.source == "synthetic" and (train is None or eval is None):
-        raise ValueError("train and eval must be numbers: the items are generated")
+        raise ValueError("train, sft and eval must be numbers: the items are generated")
     if options.source == "path":
         for key in ("train_path", "eval_path"):
             if not Path(getattr(options, key)).is_file():
                 raise ValueError(f"options.{key}: no file {getattr(options, key)!r}; allowed: a JSONL file")
+
+
+def files(options: Options) -> list[str]:
+    return [path for path in (options.train_path, options.eval_path) if path]
 
 
 def splits(options: Options, train: int | None, eval: int | None, seed: int):
@@ -85,11 +89,17 @@ def _shorten(examples: list[Example], share: float, rng: random.Random) -> list[
     return [replace(e, fields={**e.fields, "terse": True}) if rng.random() < share else e for e in examples]
 
 
+def gold_answer(solution: str) -> str:
+    """What follows the last `####` of a GSM8K solution."""
+    return solution.rpartition("####")[2].strip()
+
+
 def _example(question: str, solution: str, where: str) -> Example:
-    if parse_number(gold_answer(solution)) is None:
+    gold = gold_answer(solution)
+    if parse_number(gold) is None:
         raise ValueError(f"{where}: the answer has no number after ####")
     key = " ".join(re.findall(r"\w+", question.lower()))
-    return Example(key, {"question": question, "solution": solution, "answer": gold_answer(solution)})
+    return Example(key, {"question": question, "solution": solution, "answer": gold})
 
 
 def _synthetic(size: int, rng: random.Random) -> list[Example]:
@@ -145,6 +155,7 @@ def rlvr_tasks():
         options=Options,
         splits=splits,
         check=check,
+        files=files,
         system=SYSTEM,
         user=user,
         verify=verify_number,

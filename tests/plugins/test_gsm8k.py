@@ -63,6 +63,10 @@ def test_questions_of_the_evaluation_file_are_taken_out_of_training(tmp_path):
     assert not {e.key for e in train} & {e.key for e in held_out}
 
 
+def test_the_gold_follows_the_last_mark():
+    assert gsm8k.gold_answer("a #### b\n3 + 4 = <<3+4=7>>7\n#### 7") == "7"
+
+
 @pytest.mark.parametrize(
     ("row", "expected"),
     [

@@ -51,7 +51,9 @@ class Base(Section):
     model: str = Field(
         "tiny", description="`tiny` (made from the seed), a folder, or a hub id such as `Qwen/Qwen2.5-0.5B-Instruct`."
     )
-    revision: str | None = Field(None, description="Commit of the hub model; required for a hub id.")
+    revision: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")] | None = Field(
+        None, description="Commit of the hub model, 40 hex digits; required for a hub id."
+    )
     tiny: Tiny | None = Field(None, description="Shape of the embedded model; only with `model: tiny`.")
 
     @model_validator(mode="before")
@@ -134,7 +136,7 @@ class Sft(Section):
 class Variant(Section):
     """What one GRPO variant changes."""
 
-    rewards: dict[str, float] | None = Field(None, description="Replaces `grpo.rewards`.")
+    rewards: dict[str, float] | None = Field(None, description="Replaces `grpo.rewards`.", min_length=1)
     trainer: dict[str, Any] = Field({}, description="Laid over `grpo.trainer`.")
 
     @model_validator(mode="after")
@@ -192,8 +194,8 @@ class Config(Section):
     export: Export = Field(Export(), description="The merged model.")
     evaluation: Evaluation = Field(Evaluation(), description="Evaluation.")
     report: Report = Field(Report(), description="The report.")
-    seed: int = Field(0, ge=0, description="Seed of what all runs share: data, tiny base model, SFT.")
-    seeds: list[Annotated[int, Field(ge=0)]] = Field([0], description="GRPO runs, one a seed.", min_length=1)
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed of what all runs share: data, tiny base model, SFT.")
+    seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field([0], description="GRPO runs, one a seed.", min_length=1)
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="`auto`: CUDA where there is one, else the CPU.")
     threads: Count = Field(1, description="CPU threads of a stage; another number may change the last digits.")
 
@@ -206,7 +208,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _plugins(self) -> Config:
         for name, task in self.tasks.items():
-            _in(f"tasks.{name}", lambda name=name, task=task: _check_task(name, task))
+            _in(f"tasks.{name}", lambda name=name, task=task: _check_task(name, task, self.sft is not None))
         if not any(task.train != 0 for task in self.tasks.values()):
             raise ValueError("tasks: every task has train: 0; at least one must train")
         if self.sft and not any(task.sft != 0 for task in self.tasks.values()):
@@ -230,14 +232,14 @@ def _in(path: str, check) -> None:
         raise ValueError(_line(path, str(error))) from None
 
 
-def _check_task(name: str, config: TaskConfig) -> None:
+def _check_task(name: str, config: TaskConfig, with_sft: bool) -> None:
     task = catalogue().task(name)
     options = task_options(name, config.options)
-    if config.sft != 0 and task.demonstrate is None:
+    sft = config.sft if with_sft else 0
+    if sft != 0 and task.demonstrate is None:
         raise ValueError("sft: this task has no demonstrations; set sft: 0")
     if task.check:
-        train, sft = config.train, config.sft
-        pool = None if train is None or sft is None else max(train, sft)
+        pool = None if config.train is None or sft is None else max(config.train, sft)
         task.check(options, pool, config.eval)
 
 
@@ -327,11 +329,24 @@ def _child(node: dict, part: str | int, definitions: dict) -> dict:
     return next((option for option in child.get("anyOf", []) if option.get("type") != "null"), child)
 
 
+def source_files(config: Config, task: str) -> list[str]:
+    """Local files that a task's items come from."""
+    plugin = catalogue().task(task)
+    return list(plugin.files(task_options(task, config.tasks[task].options))) if plugin.files else []
+
+
+def base_files(config: Config) -> list[str]:
+    """Files of a base model that is a local folder."""
+    if config.base.kind != "folder":
+        return []
+    return sorted(str(path) for path in Path(config.base.model).expanduser().iterdir() if path.is_file())
+
+
 def grpo_variant(config: Config, name: str) -> dict[str, Any]:
     """Rewards and trainer options of a variant, laid over those of `grpo`."""
     variant = config.grpo.variants[name]
     return {
-        "rewards": variant.rewards or config.grpo.rewards,
+        "rewards": config.grpo.rewards if variant.rewards is None else variant.rewards,
         "trainer": {**config.grpo.trainer, **variant.trainer},
     }
 
@@ -339,6 +354,8 @@ def grpo_variant(config: Config, name: str) -> dict[str, Any]:
 def slices(config: Config) -> dict[str, dict[str, Any]]:
     """What each stage depends on, by the name of its file under `results/<experiment>/config/`."""
     whole = config.model_dump(mode="json")
+    if config.base.kind == "tiny":
+        whole["base"]["tiny"] = (config.base.tiny or Tiny()).model_dump()
     training = {key: whole[key] for key in ("adapter", "device")}
     cut = {
         "base": {"base": whole["base"], "seed": config.seed, "device": "cpu"},

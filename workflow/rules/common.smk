@@ -12,8 +12,9 @@ _path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
 os.environ.update(PYTHONPATH=os.pathsep.join(dict.fromkeys(p for p in [*_sources, *_path] if p)))
 
 from rlvr import config as experiment_config
-from rlvr import digests, dvc_settings
+from rlvr import digests, dvc_settings, provenance
 from rlvr.errors import RlvrError
+from rlvr_plugins.manager import catalogue
 
 try:
     dvc_settings.check(Path("."))
@@ -22,8 +23,11 @@ try:
     slices = experiment_config.slices(config_)
 except RlvrError as error:
     sys.exit(str(error))
+for _provider, _problem in catalogue().broken.items():
+    print(f"plugin {_provider} is broken and left out: {_problem}", file=sys.stderr)
 
 arms = experiment_config.arms(config_)
+versions = provenance.versions(provenance.DECISIVE)
 tasks = list(config_.tasks)
 training_tasks = [name for name, task in config_.tasks.items() if task.train != 0]
 sft_tasks = [name for name, task in config_.tasks.items() if task.sft != 0]

@@ -17,6 +17,7 @@ rule generate:
         gpu=1,
     params:
         code=digests.stage("generate"),
+        versions=versions,
     shell:
         "rlvr generate --config {input.config} --model {input.model} --data {input.data}"
         " --completions {output.completions} --manifest {output.manifest} --log {log}"

@@ -21,6 +21,7 @@ rule export:
         gpu=1,
     params:
         code=digests.stage("export"),
+        versions=versions,
     shell:
         "rlvr export --config {input.config} --base {input.base} --policy {input.policy}"
         " --weights {output.weights} --manifest {output.manifest} --log {log}"

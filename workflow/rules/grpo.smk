@@ -22,6 +22,7 @@ rule grpo:
         gpu=1,
     params:
         code=code_of_grpo,
+        versions=versions,
         sft="--sft" if config_.sft else "",
     shell:
         "rlvr grpo --config {input.config} --base {input.base} {params.sft} {input.sft} --data {input.data}"

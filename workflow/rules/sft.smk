@@ -19,6 +19,7 @@ rule sft:
         gpu=1,
     params:
         code=digests.stage("sft"),
+        versions=versions,
     shell:
         "rlvr sft --config {input.config} --base {input.base} --data {input.data}"
         " --policy {output.policy} --metrics {output.metrics}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,9 @@ TOKENIZER_ROWS = 2000
 
 def run(config: dict[str, Any], *, data: list[Path], weights: Path) -> dict[str, Any]:
     """Writes the model and its tokenizer to the folder `weights`, safetensors only."""
-    base = Base(**config["base"] | {"tiny": None})
+    base = Base(**config["base"])
     if base.kind == "tiny":
-        parameters = _make(Tiny(**(config["base"]["tiny"] or {})), config["seed"], data, weights)
-        return {"parameters": parameters}
+        return {"parameters": _make(base.tiny, config["seed"], data, weights)}
     if base.kind == "folder":
         _copy(Path(base.model).expanduser(), weights)
     else:
@@ -62,11 +62,11 @@ def _download(model: str, revision: str, weights: Path) -> None:
 
     arguments = {"revision": revision, "allow_patterns": list(WANTED)}
     try:
-        cached = snapshot_download(model, **arguments, local_files_only=True)
+        cached = Path(snapshot_download(model, **arguments, local_files_only=True))
     except LocalEntryNotFoundError:
         cached = None
-    if cached and list(Path(cached).glob("*.safetensors")):
-        _copy(Path(cached), weights)
+    if cached and _complete(cached):
+        _copy(cached, weights)
         return
     wanted = f"base: {model} at {revision[:12]}"
     try:
@@ -74,3 +74,12 @@ def _download(model: str, revision: str, weights: Path) -> None:
         snapshot_download(model, **arguments, local_dir=weights)
     except (HubError, HfHubHTTPError, OSError) as error:
         raise RlvrError(str(error).splitlines()[0]) from None
+
+
+def _complete(folder: Path) -> bool:
+    """Whether a snapshot, which may be the rest of a broken download, has all that is needed."""
+    index = folder / "model.safetensors.index.json"
+    shards = {"model.safetensors"}
+    if index.is_file():
+        shards = set(json.loads(index.read_text())["weight_map"].values())
+    return all((folder / name).is_file() for name in (*shards, "config.json", "tokenizer_config.json"))

@@ -44,6 +44,9 @@ def _check(name: str, sizes: dict[str, int | None], pool: list[Example], held_ou
     for key, there_are in (("train", len(pool)), ("sft", len(pool)), ("eval", len(held_out))):
         if sizes[key] is not None and there_are < sizes[key]:
             raise RlvrError(f"tasks.{name}.{key}: {sizes[key]} is not possible; allowed: up to {there_are}, or null")
+    for key, rows in (("train", pool if sizes["train"] != 0 or sizes["sft"] != 0 else [None]), ("eval", held_out)):
+        if not rows:
+            raise RlvrError(f"tasks.{name}.{key}: there are no items")
     shared = {example.key for example in pool} & {example.key for example in held_out}
     if shared:
         raise RlvrError(f"tasks.{name}: {len(shared)} items are in both train and eval, such as {min(shared)!r}")

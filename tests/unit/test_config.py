@@ -50,7 +50,7 @@ def with_value(path: str, value: object) -> dict:
         ("tasks.countdown.eval", "12", 'tasks.countdown.eval: "12" is not possible; allowed: a valid integer'),
         ("tasks.countdown.eval", 0, "tasks.countdown.eval: 0 is not possible"),
         ("tasks.countdown.eval", 10**6, "tasks.countdown.eval: 1000000 items asked for, but these options make"),
-        ("tasks.countdown.eval", None, "tasks.countdown: train and eval must be numbers"),
+        ("tasks.countdown.eval", None, "tasks.countdown: train, sft and eval must be numbers"),
         ("tasks.countdown.options.hihg", 3, "tasks.countdown.options.hihg: unknown key; did you mean 'high'?"),
         ("tasks.countdown.options.high", 0, "tasks.countdown.options: low and high must satisfy"),
         ("tasks.gsm8k.options", {"source": "path"}, "tasks.gsm8k.options.source: path needs train_path and eval_path"),
@@ -128,3 +128,30 @@ def test_generated_files_are_current(path):
 
 def test_the_schema_is_json():
     assert json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())["title"] == "Config"
+
+
+def test_sizes_of_sft_do_not_matter_without_a_warm_start(tmp_path):
+    loaded = load(tmp_path, {**MICRO, "sft": None, "tasks": {"countdown": {"train": 64, "eval": 12}}})
+    assert loaded.tasks["countdown"].sft is None
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("grpo.trainer.per_device_train_batch_size", 0, "grpo.trainer.per_device_train_batch_size: 0 is not possible"),
+        ("grpo.trainer.gradient_accumulation_steps", 0, "grpo.trainer.gradient_accumulation_steps: 0 is not possible"),
+        ("grpo.variants.dapo.rewards", {}, "grpo.variants.dapo.rewards: {} is not possible"),
+        ("seeds", [2**32], "seeds[0]: 4294967296 is not possible"),
+        ("base", {"model": "Qwen/Qwen2.5-0.5B", "revision": "main"}, 'base.revision: "main" is not possible'),
+        ("sft.trainer.save_only_model", True, "sft.trainer.save_only_model: can't be set here"),
+    ],
+)
+def test_values_that_would_fail_hours_later_are_named_now(tmp_path, path, value, expected):
+    with pytest.raises(RlvrError) as raised:
+        load(tmp_path, with_value(path, value))
+    assert f"experiment.yaml: {expected}" in str(raised.value)
+
+
+def test_a_key_that_is_no_name_is_one_line(tmp_path):
+    with pytest.raises(RlvrError, match="line 1: a key must be a name"):
+        load(tmp_path, "{{ name }}: 1")

@@ -106,6 +106,9 @@ def _execute(name: str, arguments: argparse.Namespace) -> None:
         if getattr(arguments, key := item.rstrip("+?")) is not None
     }
     config = json.loads(arguments.config.read_text())
+    for output in stage.outputs:
+        if not values[output].resolve().is_relative_to(arguments.manifest.parent.resolve()):
+            raise RlvrError(f"--manifest: must lie in a folder above --{output} ({values[output]})")
     inputs = _verify_inputs(stage, values)
     for output in stage.outputs:
         values[output].parent.mkdir(parents=True, exist_ok=True)

@@ -26,6 +26,8 @@ OWNED = {
     "remove_unused_columns": "the workflow, whose verifiers need the columns",
     "model_init_kwargs": "base",
     "resume_from_checkpoint": "the workflow, which resumes by itself",
+    "save_only_model": "the workflow, which needs the whole state to resume",
+    "ignore_data_skip": "the workflow, which resumes with the rows that come next",
     "trust_remote_code": "nothing: code from a model repository is never run",
     "do_train": "the workflow",
     "do_eval": "evaluation",
@@ -89,6 +91,11 @@ def check_groups(options: dict[str, Any], where: str) -> None:
     group = options.get("num_generations") or 8
     size = options.get("per_device_train_batch_size", 8)
     accumulated = options.get("steps_per_generation") or options.get("gradient_accumulation_steps", 1)
+    for name, value in (("per_device_train_batch_size", size), ("gradient_accumulation_steps", accumulated)):
+        if value < 1:
+            raise ValueError(f"{where}.{name}: {value} is not possible; allowed: 1 or more")
+    if options.get("generation_batch_size") and options.get("steps_per_generation"):
+        raise ValueError(f"{where}.generation_batch_size: goes without steps_per_generation only")
     batch = options.get("generation_batch_size") or size * accumulated
     if group < 2 or batch % group or batch % size:
         raise ValueError(

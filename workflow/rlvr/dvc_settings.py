@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import os
 from pathlib import Path
 
 from rlvr.errors import RlvrError
@@ -16,8 +17,8 @@ def check(root: Path) -> None:
     A linked file keeps the time of its first checkout, so Snakemake can take an old report for a
     current one.
     """
-    for name in ("config", "config.local"):
-        file = root / ".dvc" / name
+    user = Path(os.environ.get("XDG_CONFIG_HOME", Path.home() / ".config")) / "dvc" / "config"
+    for file in (Path("/etc/xdg/dvc/config"), user, root / ".dvc" / "config", root / ".dvc" / "config.local"):
         parser = configparser.ConfigParser(strict=False)
         try:
             parser.read(file, encoding="utf-8")

@@ -74,12 +74,12 @@ class Results:
         return {name: provenance.verify_manifest(path) for name, path in named.items() if self._current(name)}
 
     def _current(self, name: str) -> bool:
-        top = name.partition("/")[0]
-        known = {arm.path for arm in self.arms}
-        inner = name.partition("/")[2] if top in ("model", "eval") else name
-        if inner.startswith("grpo/"):
-            return any(inner.startswith(f"{path}/") for path in known)
-        return top in ("data", "model", "eval", "sft")
+        """Whether a manifest belongs to the arms and tasks of today's config."""
+        arms, tasks = [arm.path for arm in self.arms], self.tasks
+        folders = [f"data/{task}" for task in tasks] + [f"data/{task}/raw" for task in tasks]
+        folders += [*arms, *(f"model/{arm}" for arm in arms)]
+        folders += [f"eval/{arm}/{task}/{DECODING}" for arm in arms for task in tasks]
+        return name.rpartition("/")[0] in folders
 
     def _evaluation(self, arm: Arm, task: str) -> Path:
         return self.folder / "eval" / arm.path / task / DECODING

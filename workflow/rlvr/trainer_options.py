@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-OPTIONS_FILE = Path(__file__).parents[1] / "schemas" / "trl_options.json"
+OPTIONS_FILE = Path(__file__).with_name("trl_options.json")
 
 OWNED = {
     "output_dir": "the workflow's own paths",

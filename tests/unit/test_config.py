@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from conftest import MICRO, ROOT
-from rlvr import config, generated
+from rlvr import config, generated, slices
 from rlvr.errors import RlvrError
 
 
@@ -105,15 +105,15 @@ def test_later_files_lie_over_earlier_ones(tmp_path):
 
 
 def test_variants_share_all_but_grpo(tmp_path):
-    cut = config.slices(load(tmp_path, MICRO))
+    cut = slices.of(load(tmp_path, MICRO))
     assert cut["grpo/dapo/seed0"]["trainer"] != cut["grpo/dr_grpo/seed0"]["trainer"]
     assert [name for name in cut if name.startswith("sft")] == ["sft"]
 
 
 def test_without_a_warm_start_there_is_no_sft_arm(tmp_path):
     loaded = load(tmp_path, {**MICRO, "sft": None})
-    assert config.arms(loaded) == ["base", "grpo/dapo/seed0", "grpo/dr_grpo/seed0"]
-    assert "sft" not in config.slices(loaded)
+    assert slices.arms(loaded) == ["base", "grpo/dapo/seed0", "grpo/dr_grpo/seed0"]
+    assert "sft" not in slices.of(loaded)
 
 
 @pytest.mark.parametrize("path", [ROOT / "config/config.yaml", *sorted((ROOT / "config/presets").glob("*.yaml"))])

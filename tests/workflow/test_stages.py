@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from conftest import MICRO
 from rlvr import config as experiment_config
-from rlvr import provenance, tables
+from rlvr import provenance, slices, tables
 from rlvr.engines import checkpoints, device, generation, models
 from rlvr.errors import RlvrError
 from rlvr.stages import base, data, export, filter, grpo, sft
@@ -40,7 +40,7 @@ def made(tmp_path_factory) -> SimpleNamespace:
     raw.mkdir(), rows.mkdir()
     file = folder / "experiment.yaml"
     file.write_text(json.dumps(MICRO))
-    cut = experiment_config.slices(experiment_config.load([file]))
+    cut = slices.of(experiment_config.load([file]))
     splits = {split: f"{split}.parquet" for split in ("train", "eval", "sft")}
     data.run(cut["data/countdown"], **{split: raw / name for split, name in splits.items()})
     weights = folder / "base" / "weights"

@@ -150,9 +150,9 @@ def _add_slice(commands) -> None:
 
 
 def _slice(arguments: argparse.Namespace) -> None:
-    from rlvr import config
+    from rlvr import config, slices
 
-    cut = config.slices(config.load(arguments.configfile))
+    cut = slices.of(config.load(arguments.configfile))
     if arguments.name is None:
         print("\n".join(sorted(cut)))
         return

@@ -13,6 +13,7 @@ os.environ.update(PYTHONPATH=os.pathsep.join(dict.fromkeys(p for p in [*_sources
 
 from rlvr import config as experiment_config
 from rlvr import digests, dvc_settings, provenance
+from rlvr import slices as experiment_slices
 from rlvr.errors import RlvrError
 from rlvr_plugins.manager import catalogue
 
@@ -20,13 +21,13 @@ try:
     dvc_settings.check(Path("."))
     _files = workflow.config_settings.configfiles or [Path("config/config.yaml")]
     config_ = experiment_config.load(_files, workflow.config_settings.config)
-    slices = experiment_config.slices(config_)
+    slices = experiment_slices.of(config_)
 except RlvrError as error:
     sys.exit(str(error))
 for _provider, _problem in catalogue().broken.items():
     print(f"plugin {_provider} is broken and left out: {_problem}", file=sys.stderr)
 
-arms = experiment_config.arms(config_)
+arms = experiment_slices.arms(config_)
 versions = provenance.versions(provenance.DECISIVE)
 tasks = list(config_.tasks)
 training_tasks = [name for name, task in config_.tasks.items() if task.train != 0]
@@ -34,7 +35,7 @@ sft_tasks = [name for name, task in config_.tasks.items() if task.sft != 0]
 
 
 def code_of_grpo(wildcards):
-    rewards = experiment_config.grpo_variant(config_, wildcards.variant)["rewards"]
+    rewards = experiment_slices.grpo_variant(config_, wildcards.variant)["rewards"]
     return [
         digests.stage("grpo"),
         *(digests.reward(name) for name in sorted(rewards)),

@@ -16,7 +16,7 @@ rule config_slice:
 rule data:
     input:
         config="results/{experiment}/config/data/{task}.json",
-        source=lambda w: experiment_config.source_files(config_, w.task),
+        source=lambda w: experiment_slices.source_files(config_, w.task),
     output:
         train="results/{experiment}/data/{task}/raw/train.parquet",
         eval="results/{experiment}/data/{task}/raw/eval.parquet",
@@ -34,7 +34,7 @@ rule data:
 rule base:
     input:
         config="results/{experiment}/config/base.json",
-        source=experiment_config.base_files(config_),
+        source=experiment_slices.base_files(config_),
         data=expand(
             "results/{{experiment}}/data/{task}/raw/{split}.parquet", task=tasks, split=["train", "sft"]
         ),

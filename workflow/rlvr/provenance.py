@@ -64,10 +64,15 @@ def verify(artifact: Path) -> str | None:
     if not artifact.exists():
         raise RlvrError(f"{artifact}: is not there")
     manifest = find_manifest(artifact)
-    if manifest is None:
-        return None
-    verify_manifest(manifest, artifact.name)
-    return sha256(manifest)
+    if manifest is not None:
+        verify_manifest(manifest, artifact.name)
+    return identity(artifact)
+
+
+def identity(artifact: Path) -> str | None:
+    """The sha256 of the manifest that lists a file or folder, None without one; reads no artifact."""
+    manifest = find_manifest(artifact)
+    return sha256(manifest) if manifest else None
 
 
 def verify_manifest(manifest: Path, only: str = "") -> dict[str, Any]:

@@ -32,7 +32,7 @@ def run(
     rows = tables.read_all(data)
     rewards = {name: digests.reward(name) for name in config["rewards"]}
     verifiers = {name: digests.verifier(name) for name in sorted({row["task"] for row in rows})}
-    inputs = [provenance.verify(path) for path in (base, *([sft] if sft else []), *data)]
+    inputs = [provenance.identity(path) for path in (base, *([sft] if sft else []), *data)]
     key = checkpoints.key("grpo", config=config, inputs=inputs, rewards=rewards, verifiers=verifiers)
     with checkpoints.kept(policy, key) as folder:
         tokenizer = models.load_tokenizer(base)

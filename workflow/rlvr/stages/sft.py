@@ -18,7 +18,7 @@ def run(config: dict[str, Any], *, base: Path, data: list[Path], policy: Path, m
     `policy` gets the adapter, or all weights without one; `metrics` one row a logged step.
     """
     chosen = device.choose(config["device"])
-    key = checkpoints.key("sft", config=config, inputs=[provenance.verify(path) for path in (base, *data)])
+    key = checkpoints.key("sft", config=config, inputs=[provenance.identity(path) for path in (base, *data)])
     with checkpoints.kept(policy, key) as folder:
         tokenizer = models.load_tokenizer(base)
         model, fresh_adapter = models.load_for_training(base, None, config["adapter"], chosen)

@@ -4,6 +4,6 @@ Importing this package costs milliseconds and never imports torch.
 """
 
 from rlvr_plugins.hookspecs import PROJECT, hookimpl
-from rlvr_plugins.types import Example, Reward, Sample, Task, Verdict
+from rlvr_plugins.types import Example, Limits, Reward, Sample, Task, Verdict
 
-__all__ = ["PROJECT", "Example", "Reward", "Sample", "Task", "Verdict", "hookimpl"]
+__all__ = ["PROJECT", "Example", "Limits", "Reward", "Sample", "Task", "Verdict", "hookimpl"]

@@ -6,6 +6,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+RIGHT, WRONG_FORMAT, WRONG, UNREADABLE, MISSING, ERROR = STATUSES = (
+    "right",
+    "wrong_format",
+    "wrong",
+    "unreadable",
+    "missing",
+    "error",
+)
+"""What became of a completion.
+
+right: right, in the task's protocol.
+wrong_format: the right answer, found outside the protocol.
+wrong: an answer that is not the right one.
+unreadable: something stands where the answer belongs, but it is no answer of the task's kind.
+missing: no answer was found.
+error: the verifier failed or ran out of time or memory; counted as wrong.
+"""
+
 
 @dataclass(frozen=True)
 class Example:
@@ -28,7 +46,12 @@ class Verdict:
     flexible: right, wherever in the completion the answer was found; strict implies flexible.
     well_formed: the protocol was followed, right or wrong.
     answer: the answer as extracted, "" where there is none.
-    reason: one line on why the answer is not right, "" where it is.
+    reason: one line on why it is not strictly right, "" where it is.
+    status: one of `STATUSES`; left out, it follows from the other fields.
+    answers: number of answer elements in the completion; the last one counts.
+    score: from 0 to 1, for tasks that give part of a point; left out, 1 where strict, else 0.
+
+    Raises ValueError where these contradict one another.
     """
 
     strict: bool
@@ -36,6 +59,22 @@ class Verdict:
     well_formed: bool
     answer: str = ""
     reason: str = ""
+    status: str = ""
+    answers: int = 0
+    score: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.strict and not (self.flexible and self.well_formed):
+            raise ValueError("a strict verdict must be flexible and well_formed too")
+        if self.score is None:
+            object.__setattr__(self, "score", 1.0 if self.strict else 0.0)
+        elif not 0 <= self.score <= 1:
+            raise ValueError(f"score: {self.score!r} is not possible; allowed: 0 to 1")
+        if not self.status:
+            found = WRONG if self.answer else MISSING
+            object.__setattr__(self, "status", RIGHT if self.strict else WRONG_FORMAT if self.flexible else found)
+        elif self.status not in STATUSES:
+            raise ValueError(f"status: {self.status!r} is not possible; allowed: {', '.join(STATUSES)}")
 
 
 @dataclass(frozen=True)
@@ -44,6 +83,8 @@ class Sample:
 
     tokens: length of the completion in tokens, including the end token.
     truncated: generation stopped at the token limit.
+    draw: a number of 64 bits, another one for each completion of a run and the same when the run
+        is repeated: the only source of chance a reward may use.
     """
 
     completion: str
@@ -51,6 +92,7 @@ class Sample:
     verdict: Verdict
     tokens: int = 0
     truncated: bool = False
+    draw: int = 0
 
     @property
     def answer(self) -> str:
@@ -59,16 +101,43 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What a worker process may use; see `Reward.isolate`.
+
+    sample_seconds: wall time for one completion.
+    batch_seconds: wall time for all completions of a step together.
+    memory_mib: memory beyond what the worker holds once the plugin is imported, MiB. Linux only.
+    """
+
+    sample_seconds: float = 2.0
+    batch_seconds: float = 30.0
+    memory_mib: int = 1024
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not 0 < value < float("inf"):
+                raise ValueError(f"Limits.{name}: {value!r} is not possible; allowed: above 0")
+
+
+MAX_BOUND = 10_000.0
+
+
+@dataclass(frozen=True)
 class Reward:
     """A named score for one sample.
 
     function: `(Sample) -> float | None`; None means that the reward does not apply.
-    bounds: the lowest and highest value the function may return; a value outside stops training.
+    bounds: the lowest and highest value the function may return, within -10,000 to 10,000. Any other
+        value counts as a failure and is replaced by the lowest.
+    isolate: set it where the function is slow or not to be trusted: it then runs in a worker process
+        within these limits, which is killed when it passes them. It is no sandbox: the worker may
+        still read files and use the network.
     """
 
     name: str
     function: Callable[[Sample], float | None]
     bounds: tuple[float, float] = (0.0, 1.0)
+    isolate: Limits | None = None
 
     @property
     def description(self) -> str:
@@ -92,6 +161,9 @@ class Task:
         editing it re-scores without making the data anew.
     files: `(options) -> list of paths` that `splits` reads; a change of one makes the data anew.
     demonstrate: `(example) -> str`, a right completion for SFT; None where the task has none.
+    read: `(row) -> Example`, from an object of a file made elsewhere, for `rlvr verify`. Raises
+        ValueError naming the key. None: the row itself, without its completion, is `fields`.
+    isolate: set it where the verifier is slow or not to be trusted; see `Reward.isolate`.
     """
 
     name: str
@@ -103,6 +175,8 @@ class Task:
     demonstrate: Callable[[Example], str] | None = None
     check: Callable[..., None] | None = None
     files: Callable[..., Sequence[str]] | None = None
+    read: Callable[[Mapping[str, Any]], Example] | None = None
+    isolate: Limits | None = None
 
     @property
     def description(self) -> str:

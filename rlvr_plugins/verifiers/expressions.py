@@ -11,63 +11,109 @@ from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
 
-from rlvr_plugins.types import Example, Verdict
-from rlvr_plugins.verifiers.tags import read_tags
+from rlvr_plugins.types import UNREADABLE, Example, Verdict
+from rlvr_plugins.verifiers import latex
+from rlvr_plugins.verifiers.extraction import stated
+from rlvr_plugins.verifiers.tags import read_tags, shown
 
+OPERATORS = "+-*/"
 MAX_CHARACTERS = 200
-_SIGNS = str.maketrans({"×": "*", "·": "*", "÷": "/", "−": "-"})
+MAX_DEPTH = 30
+TAIL = 1_000
+_RULE = "only integers, + - * / and parentheses are allowed"
+_SIGNS = str.maketrans({"×": "*", "·": "*", "⋅": "*", "∙": "*", "÷": "/", "∕": "/", "−": "-", "–": "-"})
+_COMMANDS = {"\\times": "*", "\\cdot": "*", "\\div": "/", "\\left(": "(", "\\right)": ")"}
+_SPACES = re.compile("[ \t\r\n\u00a0\u2009\u202f]+")
+_WRAPPERS = (("\\(", "\\)"), ("\\[", "\\]"), ("$$", "$$"), ("$", "$"), ("`", "`"), ("**", "**"), ("\\boxed{", "}"))
 _ALLOWED = re.compile(r"[0-9+\-*/() ]+")
-
-
-class Refused(ValueError):
-    """The text is no expression of the allowed kind; the message says why."""
-
-
-def judge(text: str, numbers: Sequence[int], target: int, operators: str = "+-*/") -> str:
-    """Returns "" when `text` uses each of `numbers` once and equals `target`, else the reason."""
-    try:
-        value, used = _parse(text, target, operators)
-    except Refused as refusal:
-        return str(refusal)
-    if Counter(used) != Counter(numbers):
-        return f"uses {sorted(used)}, not {sorted(numbers)}"
-    if value != target:
-        return f"equals {value}, not {target}"
-    return ""
-
-
-def _parse(text: str, target: int, operators: str) -> tuple[Fraction, list[int]]:
-    if len(text) > MAX_CHARACTERS:
-        raise Refused(f"longer than {MAX_CHARACTERS} characters")
-    text = text.replace("\\times", "*").replace("\\div", "/").translate(_SIGNS)
-    text = " ".join(text.split()).strip("$`. ")
-    if text.startswith("**") and text.endswith("**"):
-        text = text.strip("* ")
-    left, equals, right = text.partition("=")
-    if equals and right.strip() != str(target):
-        raise Refused("what follows = is not the target")
-    left = left.strip()
-    if not left:
-        raise Refused("empty")
-    if not _ALLOWED.fullmatch(left):
-        raise Refused("only integers, + - * / and parentheses are allowed")
-    try:
-        tree = ast.parse(left, mode="eval")
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise Refused("no arithmetic expression") from None
-    used: list[int] = []
-    try:
-        return _value(tree.body, used, operators), used
-    except RecursionError:
-        raise Refused("nested too deeply") from None
-
-
+_RUN = re.compile(r"[0-9(][0-9+\-*/() ]*+(?:= ?[0-9]+)?")
 _OPERATORS = {
     ast.Add: ("+", lambda a, b: a + b),
     ast.Sub: ("-", lambda a, b: a - b),
     ast.Mult: ("*", lambda a, b: a * b),
     ast.Div: ("/", lambda a, b: a / b),
 }
+_REFUSED = {ast.Pow: "a power", ast.FloorDiv: "//", ast.UnaryOp: "a sign before a term", ast.Call: "a missing operator"}
+
+
+class Refused(ValueError):
+    """The text is no expression of the allowed kind; the message says why."""
+
+
+def parse_expression(text: str, operators: str = OPERATORS) -> tuple[Fraction, list[int]]:
+    """The value of an expression and the numbers it uses, in their order.
+
+    Raises Refused for anything but integers, the allowed operators and parentheses.
+    """
+    return _parse(_plain(text), operators)
+
+
+def read_answer(text: str, target: int, operators: str = OPERATORS) -> tuple[Fraction, list[int]]:
+    """As `parse_expression`, for a text that may end in `= target`. Raises Refused."""
+    left, equals, right = _plain(text).partition("=")
+    if equals and right.strip() != str(target):
+        raise Refused("what follows = is not the target")
+    return _parse(left.strip(), operators)
+
+
+def judge(text: str, numbers: Sequence[int], target: int, operators: str = OPERATORS) -> str:
+    """Returns "" when `text` uses each of `numbers` once and equals `target`, else the reason."""
+    try:
+        return _compare(*read_answer(text, target, operators), numbers, target)
+    except Refused as refusal:
+        return str(refusal)
+
+
+def _compare(value: Fraction, used: list[int], numbers: Sequence[int], target: int) -> str:
+    if sorted(used) != sorted(numbers):
+        missing, extra = Counter(numbers) - Counter(used), Counter(used) - Counter(numbers)
+        parts = [f"{verb} {sorted(found.elements())}" for verb, found in (("adds", extra), ("lacks", missing)) if found]
+        return f"uses {sorted(used)}, not {sorted(numbers)}: {' and '.join(parts)}"
+    if value != target:
+        return f"equals {value}, not {target}"
+    return ""
+
+
+def _plain(text: str) -> str:
+    """The text without what may stand around an expression, operators as Python writes them."""
+    if len(text) > MAX_CHARACTERS:
+        raise Refused(f"longer than {MAX_CHARACTERS} characters")
+    text = _unwrap(_SPACES.sub(" ", text).strip())
+    if "\\" in text:
+        text = latex.replace_fractions(text, "(({0})/({1}))")
+        for command, sign in _COMMANDS.items():
+            text = text.replace(command, sign)
+    return text.translate(_SIGNS).strip()
+
+
+def _unwrap(text: str) -> str:
+    text = text.removesuffix(".").strip()
+    for opening, closing in _WRAPPERS:
+        inner = text[len(opening) : len(text) - len(closing)]
+        if text.startswith(opening) and text.endswith(closing) and len(inner) > 0 and opening not in inner:
+            return _unwrap(inner.strip())
+    return text
+
+
+def _parse(text: str, operators: str) -> tuple[Fraction, list[int]]:
+    if not text:
+        raise Refused("empty")
+    if not _ALLOWED.fullmatch(text):
+        raise Refused(_RULE)
+    depth = deepest = 0
+    for character in text:
+        depth += (character == "(") - (character == ")")
+        deepest = max(deepest, depth)
+    if deepest > MAX_DEPTH:
+        raise Refused(f"more than {MAX_DEPTH} parentheses deep")
+    if re.search(r"(?<![0-9])0[0-9]", text):
+        raise Refused("a number with a leading zero")
+    try:
+        tree = ast.parse(text, mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise Refused("no arithmetic expression") from None
+    used: list[int] = []
+    return _value(tree.body, used, operators), used
 
 
 def _value(node: ast.expr, used: list[int], operators: str) -> Fraction:
@@ -82,21 +128,55 @@ def _value(node: ast.expr, used: list[int], operators: str) -> Fraction:
         if sign == "/" and right == 0:
             raise Refused("division by zero")
         return apply(left, right)
-    raise Refused("only integers, + - * / and parentheses are allowed")
+    kind = type(node.op) if isinstance(node, ast.BinOp) else type(node)
+    found = _REFUSED.get(kind)
+    raise Refused(f"{found}: {_RULE}" if found else _RULE)
 
 
 def verify_countdown(completion: str, example: Example) -> Verdict:
-    """Judges a Countdown completion; fields `numbers`, `target`, `operators`."""
+    """Judges a Countdown completion; fields `numbers`, `target` and, unless all four, `operators`.
+
+    Without an answer element, or with one that holds no expression, the expression that the text
+    states last is judged, for `flexible` only.
+    """
     fields = example.fields
-    tagged = read_tags(completion, "think")
-    arguments = fields["numbers"], fields["target"], fields["operators"]
+    numbers, target, operators = fields["numbers"], fields["target"], fields.get("operators", OPERATORS)
+    tagged = read_tags(completion)
+    refusal = "no <answer>"
+    if tagged.answer is not None:
+        try:
+            value, used = read_answer(tagged.answer, target, operators)
+        except Refused as refused:
+            refusal = str(refused)
+        else:
+            reason = _compare(value, used, numbers, target)
+            right = not reason
+            if right and not tagged.well_formed:
+                reason = "the answer is right, but not alone in <think>…</think><answer>…</answer>"
+            return Verdict(
+                right and tagged.well_formed,
+                right,
+                tagged.well_formed,
+                shown(tagged.answer),
+                reason,
+                answers=tagged.answers,
+            )
+    found = _last_expression(completion if tagged.answer is None else tagged.answer)
+    flexible = bool(found) and not judge(found, numbers, target, operators)
     if tagged.answer is None:
-        lines = completion.strip().splitlines()
-        last = lines[-1] if lines else ""
-        flexible = not judge(last, *arguments)
-        return Verdict(False, flexible, False, last if flexible else "", "no <answer>")
-    reason = judge(tagged.answer, *arguments)
-    right = not reason
-    if right and not tagged.well_formed:
-        reason = "not <think>…</think><answer>…</answer>"
-    return Verdict(right and tagged.well_formed, right, tagged.well_formed, tagged.answer, reason)
+        return Verdict(False, flexible, False, shown(found), refusal)
+    status = "" if flexible else UNREADABLE
+    return Verdict(False, flexible, tagged.well_formed, shown(tagged.answer), refusal, status, tagged.answers)
+
+
+def _last_expression(text: str) -> str:
+    r"""The expression after the last `####`, `\boxed{` or "answer is", else the last in the text."""
+    statement = stated(text)
+    if statement and statement[1]:
+        return statement[0]
+    tail = text[-TAIL:] if statement is None else statement[0][:TAIL]
+    for command, sign in _COMMANDS.items():
+        tail = tail.replace(command, sign)
+    tail = latex.replace_fractions(tail, "(({0})/({1}))").translate(_SIGNS)
+    runs = [run.rstrip(" +-*/(") for line in tail.splitlines() for run in _RUN.findall(line)]
+    return next((run for run in reversed(runs) if re.search(r"[+*/-]", run)), "")

@@ -1,39 +1,53 @@
-"""Reads `<think>…</think><answer>…</answer>` completions."""
+"""Reads completions of the form `<think>…</think><answer>…</answer>`.
+
+`<reasoning>` may stand for `<think>`, so that a system prompt may ask for either.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-MAX_CHARACTERS = 100_000
+REASONING = ("think", "reasoning")
+SHOWN_CHARACTERS = 200
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Tagged:
     """What stands in the tags.
 
-    answer: the text of the last `<answer>` element, None where there is none.
-    well_formed: the completion is `<reasoning_tag>…</reasoning_tag> <answer>…</answer>` and nothing
-        else, each tag once.
+    answer: the text of the last complete `<answer>` element, None where there is none.
+    well_formed: the completion is one reasoning element and one answer element and nothing else.
+    answers: number of answer elements.
     """
 
     answer: str | None
     well_formed: bool
+    answers: int
 
 
-def read_tags(completion: str, reasoning_tag: str) -> Tagged:
-    """Splits a completion into its tagged parts; never raises."""
-    text = completion[:MAX_CHARACTERS].strip()
-    start = text.rfind("<answer>")
-    end = text.find("</answer>", max(start, 0))
-    answer = text[start + len("<answer>") : end].strip() if 0 <= start < end else None
-    opening, closing = f"<{reasoning_tag}>", f"</{reasoning_tag}>"
-    once = all(text.count(tag) == 1 for tag in (opening, closing, "<answer>", "</answer>"))
-    well_formed = (
-        once
-        and answer is not None
-        and text.startswith(opening)
-        and text.endswith("</answer>")
-        and not text[text.find(closing) + len(closing) : start].strip()
-        and text.find(closing) < start
-    )
-    return Tagged(answer, well_formed)
+def read_tags(completion: str) -> Tagged:
+    """Splits a completion into its tagged parts in linear time; never raises."""
+    text = completion.strip()
+    last = text.rfind("</answer>")
+    start = text.rfind("<answer>", 0, last) if last >= 0 else -1
+    if start < 0:
+        return Tagged(None, False, 0)
+    end = text.find("</answer>", start)
+    openings, closings = text.count("<answer>"), text.count("</answer>")
+    whole = openings == closings == 1 and end + len("</answer>") == len(text)
+    well_formed = whole and any(_one_element(text, start, name) for name in REASONING)
+    return Tagged(text[start + len("<answer>") : end].strip(), well_formed, min(openings, closings))
+
+
+def _one_element(text: str, end: int, name: str) -> bool:
+    """Whether `text[:end]` is one element of this name, with whitespace after it."""
+    opening, closing = f"<{name}>", f"</{name}>"
+    if not text.startswith(opening) or text.count(opening) != 1 or text.count(closing) != 1:
+        return False
+    after = text.find(closing) + len(closing)
+    return after <= end and not text[after:end].strip()
+
+
+def shown(answer: str) -> str:
+    """An answer as a verdict carries it: of one longer than 200 characters the beginning and "…"."""
+    return answer if len(answer) <= SHOWN_CHARACTERS else f"{answer[:SHOWN_CHARACTERS]}…"

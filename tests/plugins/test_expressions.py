@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import time
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from rlvr_plugins import Example
@@ -55,14 +55,14 @@ def test_other_signs_and_exact_fractions(text, numbers, target):
         ("2(5) + 3", "only integers"),
         ("2 3 5", "no arithmetic expression"),
         ("2 + (3 + 5", "no arithmetic expression"),
-        ("02 + 3 + 5", "no arithmetic expression"),
+        ("02 + 3 + 5", "a number with a leading zero"),
         ("2 + 3 + 5 # comment", "only integers"),
         ("2_0 + 3", "only integers"),
         ("\uff12 + 3 + 5", "only integers"),
         ("2 + 3 + 5 / (5 - 5)", "division by zero"),
         ("__import__('os').system('touch pwned')", "only integers"),
         ("2 + " * 100 + "3", "longer than"),
-        ("(" * 90 + "2" + ")" * 90, "uses [2]"),
+        ("(" * 90 + "2" + ")" * 90, "more than 30 parentheses deep"),
         ("2\x00+3+5", "only integers"),
     ],
 )
@@ -85,7 +85,13 @@ def test_an_operator_that_the_task_does_not_allow_is_refused():
         ("<think>x</think><answer>2 + 3 + 5</answer> so", False, True, False),
         ("<think>x</think><answer>1</answer><answer>2 + 3 + 5</answer>", False, True, False),
         ("I think\n2 + 3 + 5 = 10", False, True, False),
-        ("<think>2 + 3 + 5", False, False, False),
+        ("<think>2 + 3 + 5", False, True, False),
+        ("<reasoning>x</reasoning><answer>2 + 3 + 5</answer>", True, True, True),
+        ("The answer is 2+3+5.", False, True, False),
+        ("#### 2 + 3 + 5 = 10", False, True, False),
+        (r"so \boxed{2 + 3 + 5}", False, True, False),
+        ("2 + 3 + 5 = 10\nor 2 + 3 + 4 = 9", False, False, False),
+        ("<think>x</think><answer>it is 2 + 3 + 5</answer>", False, True, True),
         ("<answer>2 + 3 + 5</answer><think>x</think>", False, True, False),
         ("", False, False, False),
     ],
@@ -96,15 +102,64 @@ def test_strict_needs_the_protocol_and_flexible_does_not(completion, strict, fle
     assert bool(verdict.reason) != verdict.strict
 
 
-@given(st.text(alphabet=st.characters(), max_size=300))
+@st.composite
+def written(draw: st.DrawFn) -> tuple[str, list[int], int]:
+    """An expression over two to five numbers in one of the notations, its numbers and its value."""
+    numbers = draw(st.lists(st.integers(1, 99), min_size=2, max_size=5))
+    style = draw(st.sampled_from(STYLES))
+    terms = [(str(number), Fraction(number)) for number in numbers]
+    while len(terms) > 1:
+        (left, a), (right, b) = terms.pop(draw(st.integers(0, len(terms) - 1))), terms.pop()
+        sign = draw(st.sampled_from("+-*/" if b else "+-*"))
+        value = {"+": a + b, "-": a - b, "*": a * b}[sign] if sign != "/" else a / b
+        terms.append((style[sign].format(left, right), value))
+    text, value = terms[0]
+    assume(value.denominator == 1 and value >= 0 and len(text) < 150)
+    return text, numbers, int(value)
+
+
+STYLES = (
+    {sign: f"({{}} {sign} {{}})" for sign in "+-*/"},
+    {"+": "({}+{})", "-": "({}−{})", "*": "({}×{})", "/": "({}÷{})"},
+    {
+        "+": r"\left({}+{}\right)",
+        "-": r"\left({}-{}\right)",
+        "*": r"\left({} \times {}\right)",
+        "/": r"\frac{{{}}}{{{}}}",
+    },
+)
+WRAPPERS = ("{}", "  {}\n", "${}$", "`{}`", "**{}**", r"\boxed{{{}}}", r"\({}\)", "{}.", "{} = TARGET")
+
+
+def judged(text: str, numbers: list[int], target: int):
+    fields = {"numbers": numbers, "target": target, "operators": "+-*/"}
+    return verify_countdown(f"<think>x</think><answer>{text}</answer>", Example("k", fields))
+
+
+@given(written(), st.sampled_from(WRAPPERS))
+@settings(max_examples=800, deadline=None)
+def test_a_right_answer_survives_every_format(expression, wrapper):
+    text, numbers, target = expression
+    text = wrapper.format(text).replace("TARGET", str(target))
+    assert judged(text, numbers, target).reason == ""
+
+
+@given(written(), st.sampled_from(WRAPPERS), st.integers(0, 4), st.integers(1, 9))
+@settings(max_examples=800, deadline=None)
+def test_a_wrong_answer_survives_none(expression, wrapper, position, change):
+    text, numbers, target = expression
+    text = wrapper.format(text).replace("TARGET", str(target))
+    other = [*numbers]
+    other[position % len(other)] += change
+    for given_numbers, wanted in ((numbers, target + change), (other, target), (numbers[1:], target)):
+        verdict = judged(text, given_numbers, wanted)
+        assert (verdict.strict, verdict.flexible) == (False, False) and verdict.reason
+
+
+@given(
+    st.one_of(st.text(max_size=400), st.binary(max_size=400).map(lambda raw: raw.decode("utf-8", "surrogateescape")))
+)
+@settings(max_examples=1000, deadline=None)
 def test_no_text_raises(text):
     for completion in (text, f"<think></think><answer>{text}</answer>"):
-        verify_countdown(completion, EXAMPLE)
-
-
-@pytest.mark.parametrize("text", ["(" * 10_000, "9**9**9**9", "1" * 1_000_000, "\ud800", "<answer>" * 50_000])
-def test_hostile_text_gets_a_verdict_quickly(text):
-    start = time.perf_counter()
-    for completion in (text, f"<think></think><answer>{text}</answer>"):
-        assert not verify_countdown(completion, EXAMPLE).flexible
-    assert time.perf_counter() - start < 1.0, "seconds; the bound is wide so that a busy machine passes"
+        assert verify_countdown(completion, EXAMPLE).status

@@ -6,10 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+
+from rlvr_plugins.manager import catalogue
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -75,6 +78,29 @@ def snakemake(checkout: Path, *arguments: str, check: bool = True, **env: str) -
     if check:
         assert result.returncode == 0, result.stdout
     return result
+
+
+def distribution(folder: Path, module: str, name: str = "stranger", version: str = "1.2") -> Path:
+    """Puts a package with one plugin module into a folder, as pip would have left it there."""
+    (folder / f"{name}_plugin.py").write_text(module)
+    info = folder / f"{name}-{version}.dist-info"
+    info.mkdir(exist_ok=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    (info / "entry_points.txt").write_text(f"[rlvr]\nx = {name}_plugin\n")
+    return folder
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Installs a plugin module for this process and its workers."""
+
+    def install(module: str) -> None:
+        monkeypatch.syspath_prepend(str(distribution(tmp_path, module)))
+        catalogue.cache_clear()
+
+    yield install
+    catalogue.cache_clear()
+    sys.modules.pop("stranger_plugin", None)
 
 
 @pytest.fixture

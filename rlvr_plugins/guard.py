@@ -1,0 +1,169 @@
+"""Runs verifiers and rewards so that nothing they do stops a run or poisons its numbers.
+
+What a plugin does wrong becomes an outcome of a known kind. A plugin that sets `isolate` runs in a
+worker process, every other one in this process.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rlvr_plugins.isolation import Failure, Worker
+from rlvr_plugins.types import ERROR, Example, Reward, Sample, Task, Verdict
+
+FAILURES = (
+    "raised",
+    "nan",
+    "infinite",
+    "out_of_range",
+    "not_a_number",
+    "wrong_length",
+    "timeout",
+    "memory",
+    "crashed",
+)
+"""Kinds of failure: the function raised; its value was NaN, infinite, outside the bounds, no number, or
+several values; its worker ran out of time or memory, or died."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a reward gave for one sample.
+
+    value: within the reward's bounds, the lowest of them after a failure; None where the reward does not apply.
+    failure: one of `FAILURES`, or "".
+    detail: one line on the failure.
+    """
+
+    value: float | None
+    failure: str = ""
+    detail: str = ""
+
+
+def value_of(reward: Reward, returned: Any) -> Outcome:
+    """The outcome for what a reward's function returned."""
+    low, high = reward.bounds
+    if returned is None:
+        return Outcome(None)
+    failure = ""
+    if isinstance(returned, Sequence) and not isinstance(returned, str | bytes):
+        failure = "wrong_length"
+    elif not isinstance(returned, numbers.Real):
+        failure = "not_a_number"
+    elif math.isnan(returned):
+        failure = "nan"
+    elif math.isinf(returned):
+        failure = "infinite"
+    elif not low <= returned <= high:
+        failure = "out_of_range"
+    if failure:
+        return Outcome(low, failure, f"{_line(repr(returned))}; allowed: None or {low:g} to {high:g}")
+    return Outcome(float(returned))
+
+
+def score_one(reward: Reward, sample: Sample) -> Outcome:
+    """The outcome of a reward in this process; never raises."""
+    try:
+        return value_of(reward, reward.function(sample))
+    except MemoryError:
+        return Outcome(reward.bounds[0], "memory", "out of memory")
+    except Exception as error:
+        return Outcome(reward.bounds[0], "raised", _line(f"{type(error).__name__}: {error}"))
+
+
+def judge_one(task: Task, completion: str, example: Example) -> Verdict:
+    """The verdict of a task's verifier in this process; never raises."""
+    try:
+        verdict = task.verify(completion, example)
+    except MemoryError:
+        return failed("memory", "out of memory")
+    except Exception as error:
+        return failed("raised", _line(f"{type(error).__name__}: {error}"))
+    if not isinstance(verdict, Verdict):
+        return failed("raised", f"returned {type(verdict).__name__}, not a Verdict")
+    return verdict
+
+
+def failed(kind: str, detail: str) -> Verdict:
+    """The verdict where a verifier failed: wrong, with the kind of failure at the head of the reason."""
+    return Verdict(False, False, False, "", f"{kind}: {detail}", ERROR)
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:200]
+
+
+class Judge:
+    """A task's verifier, in this process or in a worker; `close` ends the worker."""
+
+    def __init__(self, task: Task, worker: Worker | None = None) -> None:
+        self.task = task
+        self._worker = worker or (Worker("task", task.name, task.isolate) if task.isolate else None)
+
+    def judge(self, pairs: Sequence[tuple[str, Example]]) -> list[Verdict]:
+        """One verdict for each completion and its example, in their order."""
+        if self._worker is None:
+            return [judge_one(self.task, *pair) for pair in pairs]
+        answers = self._worker.run([to_json(completion, example) for completion, example in pairs])
+        return [self._verdict(answer) for answer in answers]
+
+    def _verdict(self, answer: dict[str, Any] | Failure) -> Verdict:
+        if isinstance(answer, Failure):
+            return failed(answer.kind, answer.detail)
+        try:
+            return Verdict(**answer["verdict"])
+        except (KeyError, TypeError, ValueError) as error:
+            return failed("crashed", f"the worker answered nonsense ({error})")
+
+    def close(self) -> None:
+        if self._worker:
+            self._worker.close()
+
+
+class Rewarder:
+    """A reward, in this process or in a worker; `close` ends the worker."""
+
+    def __init__(self, reward: Reward, worker: Worker | None = None) -> None:
+        self.reward = reward
+        self._worker = worker or (Worker("reward", reward.name, reward.isolate) if reward.isolate else None)
+
+    def score(self, samples: Sequence[Sample]) -> list[Outcome]:
+        """One outcome for each sample, in their order."""
+        if self._worker is None:
+            return [score_one(self.reward, sample) for sample in samples]
+        return [self._outcome(answer) for answer in self._worker.run([sample_to_json(sample) for sample in samples])]
+
+    def _outcome(self, answer: dict[str, Any] | Failure) -> Outcome:
+        low = self.reward.bounds[0]
+        if isinstance(answer, Failure):
+            return Outcome(low, answer.kind, answer.detail)
+        if answer.get("failure") in FAILURES:
+            return Outcome(low, answer["failure"], _line(str(answer.get("detail", ""))))
+        return value_of(self.reward, answer.get("value"))
+
+    def close(self) -> None:
+        if self._worker:
+            self._worker.close()
+
+
+def to_json(completion: str, example: Example) -> dict[str, Any]:
+    return {"completion": completion, "key": example.key, "fields": dict(example.fields)}
+
+
+def sample_to_json(sample: Sample) -> dict[str, Any]:
+    rest = {name: getattr(sample, name) for name in ("tokens", "truncated", "draw")}
+    return {**to_json(sample.completion, sample.example), "verdict": vars(sample.verdict), **rest}
+
+
+def answer_in_worker(kind: str, plugin: Task | Reward, item: dict[str, Any]) -> dict[str, Any]:
+    """What a worker answers to an item that `Judge` or `Rewarder` sent."""
+    example = Example(item["key"], item["fields"])
+    if kind == "task":
+        return {"verdict": vars(judge_one(plugin, item["completion"], example))}
+    rest = {name: item[name] for name in ("tokens", "truncated", "draw")}
+    outcome = score_one(plugin, Sample(item["completion"], example, Verdict(**item["verdict"]), **rest))
+    return {"value": outcome.value, "failure": outcome.failure, "detail": outcome.detail}

@@ -1,0 +1,173 @@
+"""A worker process with a time and memory budget, killed and started again when it passes them.
+
+It speaks JSON lines in both directions, so that nothing a plugin sends is ever unpickled here. It bounds
+time and memory; it is no sandbox.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlvr_plugins.types import Limits
+
+START_SECONDS = 120.0
+MAX_ANSWER = 1_000_000
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An item that got no answer. kind: timeout, memory or crashed."""
+
+    kind: str
+    detail: str
+
+
+class WorkerError(RuntimeError):
+    """The worker could not be started at all; the message is one line."""
+
+
+class Worker:
+    """Runs one plugin, named by kind and name, in a process of its own.
+
+    The process starts with the first item. `environment` and `folder` are laid over those of this
+    process.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        name: str,
+        limits: Limits,
+        environment: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        self.limits = limits
+        self._command = [sys.executable, "-m", "rlvr_plugins.worker", kind, name, str(limits.memory_mib)]
+        path = [str(Path(__file__).parents[1]), *filter(None, sys.path)]
+        self._environment = {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(path)), **(environment or {})}
+        self._folder = folder
+        self._process: subprocess.Popen | None = None
+        self._buffer = b""
+
+    def run(self, items: Sequence[Mapping[str, Any]]) -> list[dict[str, Any] | Failure]:
+        """One answer an item, in their order; an item that passes a limit costs only itself.
+
+        Once `batch_seconds` are over, what is left fails too. Raises WorkerError when the plugin
+        can't be loaded in the worker.
+        """
+        answers: list[dict[str, Any] | Failure] = []
+        spent = 0.0
+        for item in items:
+            if spent >= self.limits.batch_seconds:
+                answers.append(Failure("timeout", f"the batch took {self.limits.batch_seconds:g} s"))
+                continue
+            self._start()
+            begun = time.monotonic()
+            answers.append(self._ask(item, min(self.limits.sample_seconds, self.limits.batch_seconds - spent)))
+            spent += time.monotonic() - begun
+            if _ran_out_of_memory(answers[-1]):
+                self.close()
+        return answers
+
+    def close(self) -> None:
+        """Kills the process and whatever it started."""
+        if self._process is None:
+            return
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            self._process.kill()
+        self._process.wait()
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process, self._buffer = None, b""
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _start(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            return
+        self.close()
+        self._process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=self._environment,
+            cwd=self._folder,
+            start_new_session=True,
+            bufsize=0,
+        )
+        os.set_blocking(self._process.stdin.fileno(), False)
+        os.set_blocking(self._process.stdout.fileno(), False)
+        ready = self._exchange(b"", time.monotonic() + START_SECONDS)
+        if isinstance(ready, Failure) or ready.get("ready") is not True:
+            self.close()
+            raise WorkerError(ready.detail if isinstance(ready, Failure) else str(ready.get("error", ready)))
+
+    def _ask(self, item: Mapping[str, Any], seconds: float) -> dict[str, Any] | Failure:
+        answer = self._exchange(json.dumps(item).encode() + b"\n", time.monotonic() + seconds)
+        if isinstance(answer, Failure):
+            self.close()
+        return answer
+
+    def _exchange(self, message: bytes, deadline: float) -> dict[str, Any] | Failure:
+        """Sends a message and waits for one line."""
+        begun, process = time.monotonic(), self._process
+        waiting = memoryview(message)
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            if waiting:
+                selector.register(process.stdin, selectors.EVENT_WRITE)
+            while b"\n" not in self._buffer:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return Failure("timeout", f"no answer in {time.monotonic() - begun:.1f} s")
+                for key, _ in selector.select(left):
+                    try:
+                        if key.fileobj is process.stdin:
+                            waiting = waiting[os.write(key.fd, waiting) :]
+                            if not waiting:
+                                selector.unregister(process.stdin)
+                        else:
+                            piece = os.read(key.fd, 1 << 16)
+                            if not piece:
+                                return Failure("crashed", _ending(process))
+                            self._buffer += piece
+                    except BlockingIOError:
+                        continue
+                    except BrokenPipeError:
+                        return Failure("crashed", _ending(process))
+                if len(self._buffer) > MAX_ANSWER:
+                    return Failure("crashed", f"an answer of more than {MAX_ANSWER:,} bytes")
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        try:
+            answer = json.loads(line)
+        except ValueError:
+            return Failure("crashed", "an answer that is no JSON")
+        return answer if isinstance(answer, dict) else Failure("crashed", "an answer that is no object")
+
+
+def _ran_out_of_memory(answer: dict[str, Any] | Failure) -> bool:
+    if isinstance(answer, Failure):
+        return False
+    return answer.get("failure") == "memory" or str((answer.get("verdict") or {}).get("reason")).startswith("memory:")
+
+
+def _ending(process: subprocess.Popen) -> str:
+    """How a process that closed its pipes came to its end."""
+    try:
+        code = process.wait(timeout=2)
+    except subprocess.TimeoutExpired:
+        return "the worker closed its pipe"
+    return f"the worker died of {signal.Signals(-code).name}" if code < 0 else f"the worker ended with code {code}"

@@ -1,0 +1,70 @@
+"""The process behind `isolation.Worker`: `python -m rlvr_plugins.worker KIND NAME MEMORY_MIB`.
+
+It answers each line of standard input with one line. What a plugin prints goes to standard error.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+
+
+def main(kind: str, name: str, memory_mib: str) -> None:
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    questions = os.fdopen(os.dup(0), "r", encoding="utf-8")
+    os.dup2(2, 1)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _die_with_parent()
+    try:
+        answer = _load(kind, name)
+    except Exception as error:
+        answers.write(json.dumps({"error": " ".join(f"{type(error).__name__}: {error}".split())}) + "\n")
+        return
+    _limit_memory(int(memory_mib))
+    answers.write(json.dumps({"ready": True}) + "\n")
+    for line in questions:
+        question = json.loads(line)
+        begun = time.process_time()
+        result = answer(question)
+        answers.write(json.dumps({**result, "seconds": time.process_time() - begun}) + "\n")
+
+
+def _load(kind: str, name: str) -> Callable[[dict], dict]:
+    if kind == "second":
+        from rlvr_plugins import second
+
+        return second.load(name)
+    from rlvr_plugins import guard
+    from rlvr_plugins.manager import catalogue
+
+    plugin = catalogue().plugin(kind, name)
+    return lambda item: guard.answer_in_worker(kind, plugin, item)
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _limit_memory(mib: int) -> None:
+    """Bounds what may be allocated from now on; Linux only."""
+    status = Path("/proc/self/statm")
+    if status.is_file():
+        held = int(status.read_text().split()[0]) * resource.getpagesize()
+        limit = held + mib * 1024 * 1024
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,145 @@
+"""Workers: what hangs, eats memory, crashes or lies costs its own item and nothing else."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import psutil
+import pytest
+
+from rlvr_plugins import Example, Sample, Verdict
+from rlvr_plugins.guard import Judge, Rewarder
+from rlvr_plugins.isolation import Worker, WorkerError
+from rlvr_plugins.manager import catalogue
+from rlvr_plugins.types import Limits
+
+MODULE = '''
+import ctypes, os, subprocess, sys, time
+from dataclasses import dataclass
+from rlvr_plugins import Limits, Reward, Task, Verdict, hookimpl
+
+LIMITS = Limits(sample_seconds=0.5, batch_seconds=5.0, memory_mib=256)
+kept = []
+
+def act(sample):
+    """Does what the completion says."""
+    what = sample.completion
+    if what == "hang":
+        while True: pass
+    if what == "sleep": time.sleep(60)
+    if what == "child": subprocess.Popen(["sleep", "60"]); time.sleep(60)
+    if what == "eat": return float(len(bytearray(8 * 1024**3)))
+    if what == "segfault": ctypes.string_at(0)
+    if what == "exit": os._exit(3)
+    if what == "print": print('{"value": 1.0}'); sys.stdout.flush(); return 0.25
+    if what == "read": return 0.5 if sys.stdin.read() == "" else 0.0
+    if what == "nan": return float("nan")
+    if what == "raise": raise RuntimeError("no")
+    if what == "none": return None
+    if what == "pid": return float(os.getpid() % 10_000)
+    return 0.75
+
+@dataclass(frozen=True)
+class Options: pass
+
+def splits(options, train, eval, seed): return [], []
+def user(example): return ""
+def verify(completion, example):
+    """Judges."""
+    if completion == "hang":
+        while True: pass
+    return Verdict(True, True, True, completion)
+
+@hookimpl
+def rlvr_rewards():
+    yield Reward("act", act, bounds=(0.0, 1e4), isolate=LIMITS)
+
+@hookimpl
+def rlvr_tasks():
+    yield Task("isolated", options=Options, splits=splits, system="", user=user, verify=verify, isolate=LIMITS)
+'''
+
+
+def sample(text: str) -> Sample:
+    return Sample(text, Example("k", {}), Verdict(False, False, False))
+
+
+@pytest.fixture
+def rewarder(installed):
+    installed(MODULE)
+    made = Rewarder(catalogue().reward("act"))
+    yield made
+    made.close()
+
+
+def test_each_misdeed_costs_only_its_own_sample(rewarder):
+    misdeeds = [
+        "fine",
+        "hang",
+        "fine",
+        "eat",
+        "fine",
+        "segfault",
+        "fine",
+        "exit",
+        "print",
+        "read",
+        "nan",
+        "raise",
+        "none",
+    ]
+    outcomes = rewarder.score([sample(text) for text in misdeeds])
+    expected = ["", "timeout", "", "memory", "", "crashed", "", "crashed", "", "", "nan", "raised", ""]
+    assert [outcome.failure for outcome in outcomes] == expected
+    assert [outcome.value for outcome in outcomes] == [0.75, 0, 0.75, 0, 0.75, 0, 0.75, 0, 0.25, 0.5, 0, 0, None]
+    assert "SIGSEGV" in outcomes[5].detail and "code 3" in outcomes[7].detail
+
+
+def test_lone_surrogates_and_large_texts_travel(rewarder):
+    outcomes = rewarder.score([sample("\ud800\0" * 200_000), sample("é🦜")])
+    assert [outcome.value for outcome in outcomes] == [0.75, 0.75]
+
+
+def test_a_batch_ends_with_its_own_budget(rewarder):
+    begun = time.monotonic()
+    outcomes = rewarder.score([sample("sleep")] * 40)
+    assert {outcome.failure for outcome in outcomes} == {"timeout"}
+    assert time.monotonic() - begun < 30, "40 hangs of 0.5 s would be 20 s and 40 starts"
+    assert outcomes[-1].detail == "the batch took 5 s"
+
+
+def test_a_killed_worker_takes_its_children_along(rewarder):
+    assert rewarder.score([sample("child")])[0].failure == "timeout"
+    mine = psutil.Process(os.getpid())
+    assert not [child for child in mine.children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
+    sleepers = [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "60"]]
+    assert not sleepers
+
+
+def test_the_process_lives_on_between_batches(rewarder):
+    first, second = (rewarder.score([sample("pid")])[0].value for _ in range(2))
+    assert first == second != os.getpid() % 10_000
+
+
+def test_a_verifier_that_hangs_is_an_error_verdict(installed):
+    installed(MODULE)
+    judge = Judge(catalogue().task("isolated"))
+    verdicts = judge.judge([("a", Example("k", {})), ("hang", Example("k", {})), ("b", Example("k", {}))])
+    judge.close()
+    assert [(verdict.status, verdict.answer) for verdict in verdicts] == [("right", "a"), ("error", ""), ("right", "b")]
+    assert verdicts[1].reason.startswith("timeout: no answer in")
+
+
+def test_a_plugin_that_cannot_be_loaded_there_is_said_so():
+    worker = Worker("reward", "not_there", Limits())
+    with pytest.raises(WorkerError, match="PluginError: unknown reward 'not_there'; installed: boxed"):
+        worker.run([{}])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("sample_seconds", 0), ("batch_seconds", -1), ("memory_mib", float("inf"))]
+)
+def test_limits_are_above_nothing(name, value):
+    with pytest.raises(ValueError, match=f"Limits.{name}: .* is not possible; allowed: above 0"):
+        Limits(**{name: value})

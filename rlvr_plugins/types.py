@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 RIGHT, WRONG_FORMAT, WRONG, UNREADABLE, MISSING, ERROR = STATUSES = (
@@ -132,12 +132,14 @@ class Reward:
     isolate: set it where the function is slow or not to be trusted: it then runs in a worker process
         within these limits, which is killed when it passes them. It is no sandbox: the worker may
         still read files and use the network.
+    requires: distributions whose versions can change the value; they enter the digest.
     """
 
     name: str
     function: Callable[[Sample], float | None]
     bounds: tuple[float, float] = (0.0, 1.0)
     isolate: Limits | None = None
+    requires: tuple[str, ...] = ()
 
     @property
     def description(self) -> str:
@@ -164,6 +166,8 @@ class Task:
     read: `(row) -> Example`, from an object of a file made elsewhere, for `rlvr verify`. Raises
         ValueError naming the key. None: the row itself, without its completion, is `fields`.
     isolate: set it where the verifier is slow or not to be trusted; see `Reward.isolate`.
+    requires: distributions whose versions can change data or verdicts; they enter the digests.
+    offline: options with which `splits` needs no network and no file, for `rlvr check`.
     """
 
     name: str
@@ -177,6 +181,8 @@ class Task:
     files: Callable[..., Sequence[str]] | None = None
     read: Callable[[Mapping[str, Any]], Example] | None = None
     isolate: Limits | None = None
+    requires: tuple[str, ...] = ()
+    offline: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def description(self) -> str:
@@ -190,5 +196,5 @@ class Task:
 
 
 def summary(function: Callable) -> str:
-    """The first line of a function's docstring."""
-    return (function.__doc__ or "").strip().partition("\n")[0]
+    """The first line of a function's docstring; of the function inside where it is a partial one."""
+    return (getattr(function, "func", function).__doc__ or "").strip().partition("\n")[0]

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement, permutations, product
 from math import comb
+from typing import Any
 
 from rlvr_plugins import Example, Task, hookimpl
-from rlvr_plugins.verifiers.expressions import verify_countdown
+from rlvr_plugins.verifiers.expressions import OPERATORS, verify_countdown
 
 SYSTEM = (
     "Think step by step between <think> and </think>, "
@@ -208,6 +209,19 @@ def demonstrate(example: Example) -> str:
     return f"<think>\n{thought}</think>\n<answer>{expression}</answer>"
 
 
+def read(row: dict[str, Any]) -> Example:
+    """A row needs `numbers` and `target`; without `operators` all four are allowed."""
+    numbers, target, operators = row.get("numbers"), row.get("target"), row.get("operators", OPERATORS)
+    if not isinstance(numbers, list) or not numbers or not all(type(number) is int for number in numbers):
+        raise ValueError(f"numbers: {numbers!r} is not possible; allowed: a list of integers")
+    if type(target) is not int:
+        raise ValueError(f"target: {target!r} is not possible; allowed: an integer")
+    if not isinstance(operators, str) or not operators or not set(operators) <= set(OPERATORS):
+        raise ValueError(f"operators: {operators!r} is not possible; allowed: some of {OPERATORS}")
+    key = f"{','.join(map(str, sorted(numbers)))}={target}"
+    return Example(key, {"numbers": numbers, "target": target, "operators": operators})
+
+
 @hookimpl
 def rlvr_tasks():
     yield Task(
@@ -219,4 +233,5 @@ def rlvr_tasks():
         user=user,
         verify=verify_countdown,
         demonstrate=demonstrate,
+        read=read,
     )

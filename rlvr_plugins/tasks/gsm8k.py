@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rlvr_plugins import Example, Task, hookimpl
 from rlvr_plugins.tasks import word_problems
@@ -148,6 +148,16 @@ def demonstrate(example: Example) -> str:
     return f"<reasoning>\n{thought}</reasoning>\n<answer>{example.fields['answer']}</answer>"
 
 
+def read(row: dict[str, Any]) -> Example:
+    """A row needs `answer`: a number, a text that is one, or a solution with one after `####`."""
+    answer = row.get("answer")
+    text = answer if isinstance(answer, str) else "" if isinstance(answer, bool) or answer is None else str(answer)
+    gold = gold_answer(text)
+    if parse_number(gold) is None:
+        raise ValueError(f"answer: {str(answer)[:80]!r} is not possible; allowed: a number, or a solution with ####")
+    return Example(str(row.get("question", "")), {"answer": gold})
+
+
 @hookimpl
 def rlvr_tasks():
     yield Task(
@@ -160,4 +170,6 @@ def rlvr_tasks():
         user=user,
         verify=verify_number,
         demonstrate=demonstrate,
+        read=read,
+        offline={"source": "synthetic"},
     )

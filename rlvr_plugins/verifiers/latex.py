@@ -4,36 +4,38 @@ from __future__ import annotations
 
 import re
 
-_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_BRACES = re.compile(r"\\boxed\s*\{|\\?[{}]")
 _FRACTION = re.compile(r"\\[dt]?frac\s*(?:\{([^{}]*)\}|(\d))\s*(?:\{([^{}]*)\}|(\d))")
 _TEXT = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mathsf|mbox|operatorname|emph)\s*\{([^{}]*)\}")
 
 
 def last_box(text: str) -> str | None:
-    r"""What stands in the last `\boxed{…}`, in the innermost where they are nested; None without one."""
-    start = None
-    for match in _BOX.finditer(text):
-        start = match.end()
-    if start is None:
-        return None
-    depth = 1
-    for i in range(start, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[i], 0)
-        if depth == 0:
-            return text[start:i]
-    return None
+    r"""What stands in the closed `\boxed{…}` that opens last, so in the innermost one; None without one."""
+    boxes = _boxes(text)
+    start, end, _ = max(boxes, default=(0, 0, 0))
+    return text[start:end] if boxes else None
 
 
 def outside_boxes(text: str) -> int:
-    """Number of boxes that do not stand within another one."""
-    found, end = 0, -1
-    for match in _BOX.finditer(text):
-        if match.start() >= end:
-            found += 1
-            depth, end = 1, match.end()
-            while end < len(text) and depth:
-                depth += {"{": 1, "}": -1}.get(text[end], 0)
-                end += 1
+    """Number of closed boxes that do not stand within another one."""
+    return sum(depth == 0 for *_, depth in _boxes(text))
+
+
+def _boxes(text: str) -> list[tuple[int, int, int]]:
+    r"""Begin and end of what each closed box holds, and the boxes open around it; `\{` and `\}` are text."""
+    opened: list[int | None] = []
+    found, depth = [], 0
+    for brace in _BRACES.finditer(text):
+        if brace[0] == "}":
+            start = opened.pop() if opened else None
+            if start is not None:
+                depth -= 1
+                found.append((start, brace.start(), depth))
+        elif brace[0] == "{":
+            opened.append(None)
+        elif len(brace[0]) > 2:
+            opened.append(brace.end())
+            depth += 1
     return found
 
 

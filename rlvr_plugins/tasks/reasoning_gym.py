@@ -1,0 +1,162 @@
+"""Any data set of reasoning-gym as a task, `reasoning_gym:<dataset>`, judged by its own scorer in a worker.
+
+Optional: `pip install "rlvr[reasoning-gym]"`. Source: github.com/open-thought/reasoning-gym, Apache-2.0.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import cache, partial
+from importlib.util import find_spec
+from typing import Any
+
+from rlvr_plugins import Example, Limits, Task, Verdict, hookimpl
+from rlvr_plugins.types import UNREADABLE
+from rlvr_plugins.verifiers.extraction import stated
+from rlvr_plugins.verifiers.tags import read_tags, shown
+
+FAMILY = "reasoning_gym"
+LIMITS = Limits(sample_seconds=10.0, batch_seconds=120.0, memory_mib=2048)
+SYSTEM = (
+    "Think step by step between <think> and </think>, then give only the final answer between <answer> and </answer>."
+)
+TRIES = 20
+
+
+@dataclass(frozen=True)
+class Options:
+    """config: the data set's own options by their own names."""
+
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+@cache
+def _dataset(name: str, config: str, seed: int, size: int):
+    """A reasoning-gym data set; `config` is JSON. Raises ValueError on options it refuses."""
+    from reasoning_gym import create_dataset
+
+    try:
+        return create_dataset(name, seed=seed, size=size, **json.loads(config))
+    except (TypeError, ValueError, AssertionError) as error:
+        raise ValueError(f"options.config: reasoning_gym:{name} refuses it: {error}") from None
+
+
+def _entry(fields: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    dataset = _dataset(fields["dataset"], fields["config"], fields["seed"], fields["size"])
+    return dataset, dataset[fields["index"]]
+
+
+def check(dataset: str, options: Options, train: int | None, eval: int | None) -> None:
+    """Raises ValueError when a size is missing or the data set refuses its options."""
+    if train is None or eval is None:
+        raise ValueError("train, sft and eval must be numbers: the items are generated")
+    _dataset(dataset, json.dumps(options.config, sort_keys=True), 0, 1)
+
+
+def splits(dataset: str, options: Options, train: int, eval: int, seed: int) -> tuple[list[Example], list[Example]]:
+    """A data set of reasoning-gym, generated offline."""
+    size = TRIES * (train + eval)
+    config = json.dumps(options.config, sort_keys=True)
+    made = _dataset(dataset, config, seed, size)
+    examples: dict[str, Example] = {}
+    for index in range(size):
+        entry = made[index]
+        fields = {"dataset": dataset, "config": config, "seed": seed, "size": size, "index": index}
+        key = " ".join(entry["question"].split())
+        examples.setdefault(key, Example(key, {**fields, "question": entry["question"], "answer": entry["answer"]}))
+        if len(examples) == train + eval:
+            break
+    found = list(examples.values())
+    if len(found) < train + eval:
+        raise ValueError(f"only {len(found)} distinct items in {size} tries, {train + eval} asked for; ask for fewer")
+    return found[eval:], found[:eval]
+
+
+def user(example: Example) -> str:
+    return example.fields["question"]
+
+
+def demonstrate(example: Example) -> str:
+    """The data set's own answer, without steps."""
+    return f"<think>\n</think>\n<answer>{example.fields['answer']}</answer>"
+
+
+def read(row: dict[str, Any]) -> Example:
+    """A row names the item as `rlvr data` does: dataset, config (JSON), seed, size and index."""
+    for key, kind in (("dataset", str), ("config", str), ("seed", int), ("size", int), ("index", int)):
+        if not isinstance(row.get(key), kind):
+            raise ValueError(f"{key}: must be {kind.__name__}")
+    return Example(str(row["index"]), {key: row[key] for key in ("dataset", "config", "seed", "size", "index")})
+
+
+def verify_reasoning_gym(completion: str, example: Example) -> Verdict:
+    """Asks the data set's scorer for the answer element; without one, for what the text states last."""
+    dataset, entry = _entry(dict(example.fields))
+    tagged = read_tags(completion)
+    if tagged.answer is None:
+        statement = stated(completion)
+        lines = completion.strip().splitlines()
+        found = statement[0] if statement else (lines[-1] if lines else "")
+        flexible = _score(dataset, entry, found) == 1
+        return Verdict(False, flexible, False, shown(found), "no <answer>")
+    score = _score(dataset, entry, tagged.answer)
+    right = score == 1
+    strict = right and tagged.well_formed
+    reason = f"the scorer of {example.fields['dataset']} gives {score:g}"
+    if right:
+        reason = "" if strict else "the answer is right, but not alone in <think>…</think><answer>…</answer>"
+    return Verdict(
+        strict,
+        right,
+        tagged.well_formed,
+        shown(tagged.answer),
+        reason,
+        "" if tagged.answer else UNREADABLE,
+        tagged.answers,
+        score if tagged.well_formed else 0.0,
+    )
+
+
+def _score(dataset: Any, entry: dict[str, Any], answer: str) -> float:
+    """From 0 to 1; some scorers raise on an answer they can't read."""
+    try:
+        return min(1.0, max(0.0, float(dataset.score_answer(answer=answer, entry=entry))))
+    except Exception:
+        return 0.0
+
+
+@hookimpl
+def rlvr_find_task(name: str) -> Task | None:
+    family, _, dataset = name.partition(":")
+    if family != FAMILY:
+        return None
+    if dataset == "countdown":
+        raise ValueError("its scorer pays for wrong answers and parses them with sympy; use the task 'countdown'")
+    if find_spec("reasoning_gym") is None:
+        raise ValueError('reasoning-gym is not installed; pip install "rlvr[reasoning-gym]"')
+    from reasoning_gym.factory import DATASETS
+
+    if dataset not in DATASETS:
+        raise ValueError(f"no such data set; allowed: {', '.join(sorted(set(DATASETS) - {'countdown'}))}")
+    return Task(
+        name,
+        options=Options,
+        splits=partial(splits, dataset),
+        check=partial(check, dataset),
+        system=SYSTEM,
+        user=user,
+        verify=verify_reasoning_gym,
+        demonstrate=demonstrate if _has_answers(dataset) else None,
+        read=read,
+        isolate=LIMITS,
+        requires=("reasoning-gym",),
+    )
+
+
+def _has_answers(dataset: str) -> bool:
+    """Whether the data set gives an answer, not only a scorer."""
+    try:
+        return isinstance(_dataset(dataset, "{}", 0, 1)[0]["answer"], str)
+    except ValueError:
+        return False

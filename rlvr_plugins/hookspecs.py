@@ -19,9 +19,52 @@ def rlvr_tasks() -> Iterable[Task]:
     """Tasks this plugin provides.
 
     Example:
+        from dataclasses import dataclass
+
+        from rlvr_plugins import Example, Task, Verdict, hookimpl
+
+
+        @dataclass(frozen=True)
+        class Options:
+            longest: int = 8
+
+
+        def splits(options, train, eval, seed):
+            "Words to be spelt backwards."
+            words = ["stone", "river", "cloud"]
+            examples = [Example(word, {"word": word}) for word in words if len(word) <= options.longest]
+            return examples[1:][:train], examples[:1][:eval]
+
+
+        def user(example):
+            return f"Spell {example.fields['word']} backwards."
+
+
+        def verify(completion, example):
+            right = completion.strip() == example.fields["word"][::-1]
+            return Verdict(strict=right, flexible=right, well_formed=True, answer=completion.strip()[:200])
+
+
         @hookimpl
         def rlvr_tasks():
-            yield Task("reverse", options=Options, splits=splits, system=SYSTEM, user=user, verify=verify)
+            yield Task("reverse", options=Options, splits=splits, system="", user=user, verify=verify)
+    """
+
+
+@hookspec
+def rlvr_find_task(name: str) -> Task | None:
+    """A task made on demand, for a name of the form `family:member`; None where it is not yours.
+
+    For families too large to list. Raises ValueError, in one line, on a member that does not exist.
+
+    Example:
+        from rlvr_plugins import hookimpl
+
+
+        @hookimpl
+        def rlvr_find_task(name):
+            family, _, language = name.partition(":")
+            return spelling_task(name, language) if family == "spelling" else None
     """
 
 
@@ -30,10 +73,15 @@ def rlvr_rewards() -> Iterable[Reward]:
     """Rewards this plugin provides.
 
     Example:
-        def integer(sample: Sample) -> float:
-            return 0.5 if sample.answer.lstrip("-").isdigit() else 0.0
+        from rlvr_plugins import Reward, Sample, hookimpl
+
+
+        def digits(sample: Sample) -> float:
+            "Half a point for an answer of digits only."
+            return 0.5 if sample.answer.isdecimal() else 0.0
+
 
         @hookimpl
         def rlvr_rewards():
-            yield Reward("integer", integer, bounds=(0.0, 0.5))
+            yield Reward("digits", digits, bounds=(0.0, 0.5))
     """

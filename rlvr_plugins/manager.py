@@ -3,29 +3,44 @@
 from __future__ import annotations
 
 import importlib
+import os
+import re
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
-from importlib.metadata import entry_points, version
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from pathlib import Path
 from types import ModuleType
-from typing import TypeVar
 
 import pluggy
 
-from rlvr_plugins import hookspecs
+from rlvr_plugins import hookspecs, validation
 from rlvr_plugins.types import Reward, Task
 
 BUILTIN = (
     "rlvr_plugins.tasks.countdown",
     "rlvr_plugins.tasks.gsm8k",
+    "rlvr_plugins.tasks.reasoning_gym",
+    "rlvr_plugins.rewards.boxed",
     "rlvr_plugins.rewards.correctness",
+    "rlvr_plugins.rewards.countdown_correctness",
+    "rlvr_plugins.rewards.countdown_partial",
     "rlvr_plugins.rewards.format",
+    "rlvr_plugins.rewards.format_only",
+    "rlvr_plugins.rewards.hard_format",
+    "rlvr_plugins.rewards.integer",
+    "rlvr_plugins.rewards.length_penalty",
+    "rlvr_plugins.rewards.marks",
+    "rlvr_plugins.rewards.random_control",
+    "rlvr_plugins.rewards.repetition_penalty",
+    "rlvr_plugins.rewards.soft_format",
+    "rlvr_plugins.rewards.strict_format",
 )
-BUILTIN_DISTRIBUTION = "rlvr"
-
-Plugin = TypeVar("Plugin", Task, Reward)
+DISTRIBUTION = "rlvr"
+LIMIT = "RLVR_PLUGINS"
+HOOKS = {"rlvr_tasks": ("task", Task), "rlvr_rewards": ("reward", Reward)}
 
 
 class PluginError(ValueError):
@@ -46,20 +61,64 @@ class Provider:
 
 @dataclass
 class Catalogue:
-    """Every task and reward there is, by name."""
+    """Every task and reward there is, by name.
+
+    broken: what went wrong with each package that could not be used, one line each.
+    left_out: distributions that `RLVR_PLUGINS` does not name.
+    """
 
     tasks: dict[str, Task] = field(default_factory=dict)
     rewards: dict[str, Reward] = field(default_factory=dict)
     providers: dict[tuple[str, str], Provider] = field(default_factory=dict)
     broken: dict[Provider, str] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+    finders: list[tuple[Provider, Callable[[str], Task | None]]] = field(default_factory=list)
 
     def task(self, name: str) -> Task:
-        return self._get("task", self.tasks, name)
+        """The task of this name. Raises PluginError, which lists what there is."""
+        if name not in self.tasks and ":" in name:
+            self._find(name)
+        return self._get("task", name)
 
     def reward(self, name: str) -> Reward:
-        return self._get("reward", self.rewards, name)
+        """The reward of this name. Raises PluginError, which lists what there is."""
+        return self._get("reward", name)
 
-    def _get(self, kind: str, table: Mapping[str, Plugin], name: str) -> Plugin:
+    def plugin(self, kind: str, name: str) -> Task | Reward:
+        return self.task(name) if kind == "task" else self.reward(name)
+
+    def provider(self, kind: str, name: str) -> Provider:
+        self.plugin(kind, name)
+        return self.providers[kind, name]
+
+    def table(self, kind: str) -> dict:
+        return {"task": self.tasks, "reward": self.rewards}[kind]
+
+    def add(self, kind: str, plugin: Task | Reward, provider: Provider) -> None:
+        """Raises PluginError when the name is taken."""
+        other = self.providers.get((kind, plugin.name))
+        if other:
+            raise PluginError(
+                f"{kind} {plugin.name!r} is provided twice: by {other} and by {provider}; "
+                "uninstall one of the two packages"
+            )
+        self.table(kind)[plugin.name] = plugin
+        self.providers[kind, plugin.name] = provider
+
+    def _find(self, name: str) -> None:
+        for provider, find in self.finders:
+            try:
+                task = find(name)
+                if task is not None:
+                    validation.require(task, Task)
+            except Exception as error:
+                problem = str(error) if isinstance(error, ValueError) else _first_line(error)
+                raise PluginError(f"task {name!r}: {problem} (from {provider})") from error
+            if task is not None:
+                self.add("task", task, provider)
+
+    def _get(self, kind: str, name: str) -> Task | Reward:
+        table = self.table(kind)
         if name in table:
             return table[name]
         near = get_close_matches(name, table, 1)
@@ -67,65 +126,103 @@ class Catalogue:
         message = f"unknown {kind} {name!r}; {hint}installed: {', '.join(sorted(table))}"
         for provider, error in self.broken.items():
             message += f"; broken: {provider}: {error}"
+        if self.left_out:
+            message += f"; left out by {LIMIT}: {', '.join(self.left_out)}"
         raise PluginError(message)
-
-    def _add(self, kind: str, table: dict, plugins: Iterable, provider: Provider) -> None:
-        for plugin in plugins:
-            if plugin.name in table:
-                other = self.providers[kind, plugin.name]
-                raise PluginError(
-                    f"{kind} {plugin.name!r} is provided twice: by {other} and by {provider}; "
-                    "uninstall one of the two packages"
-                )
-            table[plugin.name] = plugin
-            self.providers[kind, plugin.name] = provider
-
-
-def _modules(broken: dict[Provider, str]) -> Iterable[tuple[Provider, ModuleType]]:
-    try:
-        own = version(BUILTIN_DISTRIBUTION)
-    except importlib.metadata.PackageNotFoundError:
-        own = "not installed"
-    for name in BUILTIN:
-        yield Provider(BUILTIN_DISTRIBUTION, own, name), importlib.import_module(name)
-    for entry in sorted(entry_points(group=hookspecs.PROJECT), key=lambda entry: entry.value):
-        dist = entry.dist
-        provider = Provider(dist.name if dist else "?", dist.version if dist else "?", entry.module)
-        try:
-            yield provider, entry.load()
-        except Exception as error:  # a stranger's module may fail in any way; unused, it only warns
-            broken[provider] = _first_line(error)
-
-
-def _first_line(error: Exception) -> str:
-    return traceback.format_exception_only(error)[-1].strip()
 
 
 @cache
 def catalogue() -> Catalogue:
-    """Loads all plugins once.
+    """Loads all plugins once; `RLVR_PLUGINS`, a comma-separated list of distributions, limits which.
 
-    Raises PluginError when two plugins share a name. A plugin that fails to import is listed in
-    `broken` and named when a name cannot be found.
+    Raises PluginError when two plugins share a name or `RLVR_PLUGINS` names what is not installed. A
+    package that fails otherwise is listed in `broken` and named when a name cannot be found.
     """
     found = Catalogue()
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
-    for provider, module in _modules(found.broken):
-        if manager.is_registered(module):
-            continue
-        manager.register(module, name=f"{provider.distribution}:{provider.module}")
-        for hook in manager.get_hookcallers(module) or ():
-            for implementation in hook.get_hookimpls():
-                if implementation.plugin is module:
-                    kind = hook.name.removeprefix("rlvr_").removesuffix("s")
-                    table = {"task": found.tasks, "reward": found.rewards}[kind]
-                    try:
-                        plugins = list(implementation.function())
-                        if not all(isinstance(plugin, Task | Reward) for plugin in plugins):
-                            raise TypeError(f"{hook.name} must yield Task or Reward objects")
-                    except Exception as error:
-                        found.broken[provider] = _first_line(error)
-                        continue
-                    found._add(kind, table, plugins, provider)
+    try:
+        own = version(DISTRIBUTION)
+    except PackageNotFoundError:
+        own = "not installed"
+    for name in BUILTIN:
+        _collect(found, manager, Provider(DISTRIBUTION, own, name), importlib.import_module(name))
+    for entry in _entries(found):
+        provider = Provider(entry.dist.name, entry.dist.version, entry.module)
+        try:
+            _collect(found, manager, provider, entry.load())
+        except PluginError:
+            raise
+        except Exception as error:  # a stranger's module may fail in any way; unused, it only warns
+            found.broken[provider] = _first_line(error)
     return found
+
+
+def _entries(found: Catalogue) -> Iterator[EntryPoint]:
+    """The entry points that may load, in a fixed order."""
+    entries = sorted(entry_points(group=hookspecs.PROJECT), key=lambda entry: entry.value)
+    limit = os.environ.get(LIMIT)
+    if limit is None:
+        yield from entries
+        return
+    wanted = {_canonical(name) for name in limit.split(",") if name.strip()}
+    installed = {_canonical(entry.dist.name) for entry in entries}
+    if wanted - installed:
+        raise PluginError(
+            f"{LIMIT}: no plugin package {', '.join(sorted(wanted - installed))}; "
+            f"allowed: {', '.join(sorted(installed)) or 'nothing, none is installed'}"
+        )
+    found.left_out = sorted(installed - wanted)
+    yield from (entry for entry in entries if _canonical(entry.dist.name) in wanted)
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name.strip()).lower()
+
+
+def _collect(found: Catalogue, manager: pluggy.PluginManager, provider: Provider, module: ModuleType) -> None:
+    """Adds what a module hands out. Raises where it does not keep to the contract."""
+    if manager.is_registered(module):
+        return
+    manager.register(module, name=f"{provider.distribution}:{provider.module}")
+    callers = {caller.name: caller for caller in manager.get_hookcallers(module) or ()}
+    _require_known(module, callers)
+    collected = []
+    for name, caller in callers.items():
+        (function,) = [each.function for each in caller.get_hookimpls() if each.plugin is module]
+        if name == "rlvr_find_task":
+            found.finders.append((provider, function))
+            continue
+        kind, expected = HOOKS[name]
+        for plugin in function() or ():
+            validation.require(plugin, expected)
+            collected.append((kind, plugin))
+    for kind, plugin in collected:
+        found.add(kind, plugin, provider)
+
+
+def _require_known(module: ModuleType, callers: dict) -> None:
+    """Raises TypeError on a misspelt hook, one without its marker, or a module without any."""
+    known = [name for name in vars(hookspecs) if name.startswith("rlvr_")]
+    for name, caller in callers.items():
+        if not caller.has_spec():
+            raise TypeError(_unknown(name, known))
+    for name, value in vars(module).items():
+        if name.startswith("rlvr_") and callable(value) and name not in callers:
+            raise TypeError(f"{name} lacks @hookimpl" if name in known else _unknown(name, known))
+    if not callers:
+        raise TypeError(f"implements no hook; hooks: {', '.join(known)}")
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    near = get_close_matches(name, known, 1)
+    return f"unknown hook {name!r}; " + (f"did you mean {near[0]!r}? " if near else "") + f"hooks: {', '.join(known)}"
+
+
+def _first_line(error: Exception) -> str:
+    """The error in one line, and where it arose if that was in the plugin's own code."""
+    line = " ".join("".join(traceback.format_exception_only(error)).split())
+    standard = str(Path(os.__file__).parent)
+    others = (str(Path(__file__).parent), str(Path(pluggy.__file__).parent), f"{standard}/importlib", "<")
+    theirs = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(others)]
+    return f"{line} ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else line

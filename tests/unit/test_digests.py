@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT
+from conftest import ROOT, distribution
 from rlvr import digests
 
 NAMES = ("data", "base", "filter", "sft", "grpo", "export", "generate", "score", "report")
@@ -77,3 +77,77 @@ def test_no_stage_is_imported_to_compute_its_digest():
 
 def test_a_stage_covers_the_engines_it_imports():
     assert {"rlvr.stages.grpo", "rlvr.engines.training", "rlvr.rewards"} <= digests.closure("rlvr.stages.grpo")
+
+
+PLUGIN = """
+from functools import partial
+from rlvr_plugins import Reward, hookimpl
+from {package} import helper
+{more}
+@hookimpl
+def rlvr_rewards():
+    yield Reward("one", {function}, requires=("pluggy",))
+"""
+
+
+def digest_of(folder: Path) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-c", "from rlvr import digests; print(digests.reward('one'))"],
+        env={"PYTHONPATH": f"{folder}:{ROOT / 'workflow'}:{ROOT}", "PATH": ""},
+        capture_output=True,
+        text=True,
+    )
+
+
+def package(folder: Path, name: str, function: str, more: str = "", namespace: bool = False) -> Path:
+    """A distribution `stranger` whose package of this name holds its plugin and a helper module."""
+    home = folder / name
+    home.mkdir()
+    if not namespace:
+        (home / "__init__.py").touch()
+    (home / "plugin.py").write_text(PLUGIN.format(package=name, function=function, more=more))
+    (home / "helper.py").write_text("def one(sample, scale=1): return 1.0 * scale\n")
+    distribution(folder, "")
+    (folder / "stranger-1.2.dist-info" / "entry_points.txt").write_text(f"[rlvr]\nx = {name}.plugin\n")
+    return home
+
+
+@pytest.mark.parametrize(
+    ("function", "more"),
+    [
+        ("helper.one", ""),
+        ("partial(helper.one, scale=1)", ""),
+        ("Callable()", "class Callable:\n    def __call__(self, sample): return helper.one(sample)\n"),
+        ("Callable().method", "class Callable:\n    def method(self, sample): return helper.one(sample)\n"),
+    ],
+)
+@pytest.mark.parametrize("namespace", [False, True], ids=["package", "namespace"])
+def test_a_strangers_reward_is_followed_however_it_is_made(tmp_path, function, more, namespace):
+    home = package(tmp_path, "strange", function, more, namespace)
+    first = digest_of(tmp_path)
+    assert first.returncode == 0, first.stderr
+    (home / "helper.py").write_text("def one(sample, scale=1): return 0.5 * scale\n")
+    assert digest_of(tmp_path).stdout != first.stdout
+
+
+@pytest.mark.parametrize("metadata", ["stranger-1.2.dist-info", "pluggy"])
+def test_a_new_version_of_its_distribution_or_of_one_it_requires_changes_it(tmp_path, metadata):
+    package(tmp_path, "strange", "helper.one")
+    first = digest_of(tmp_path)
+    if metadata == "pluggy":
+        info = tmp_path / "pluggy-99.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: pluggy\nVersion: 99.0\n")
+    else:
+        file = tmp_path / metadata / "METADATA"
+        file.write_text(file.read_text().replace("1.2", "1.3"))
+    second = digest_of(tmp_path)
+    assert second.returncode == 0, second.stderr
+    assert first.stdout != second.stdout
+
+
+def test_a_reward_whose_source_cannot_be_found_is_refused(tmp_path):
+    package(tmp_path, "strange", "made", "made = eval('lambda sample: 1.0', {'__name__': 'nowhere'})")
+    result = digest_of(tmp_path)
+    assert result.returncode != 0
+    assert "reward 'one': the source of module 'nowhere' can't be found" in result.stderr

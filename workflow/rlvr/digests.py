@@ -12,11 +12,12 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Callable, Iterable
+from functools import cache, partial
 from pathlib import Path
 
-from rlvr_plugins.manager import catalogue
+from rlvr.provenance import versions
+from rlvr_plugins.manager import PluginError, catalogue
 
 PRESENTATION = {
     "rlvr.cli",
@@ -43,27 +44,53 @@ def verifier(task: str) -> str:
 
 def source(task: str) -> str:
     """Digest of what makes a task's data and prompts: its module without its verifier."""
-    module = _provider("task", task).module
-    return _combine(closure(module) - (_verifier_modules(task) - {module}), _release("task", task))
+    module = catalogue().provider("task", task).module
+    own = _plugin_closure("task", task, module)
+    return _combine(own - (_verifier_modules(task) - {module}), _release("task", task))
 
 
 def reward(name: str) -> str:
     """Digest of a reward."""
-    return _combine(closure(_provider("reward", name).module), _release("reward", name))
+    provider = catalogue().provider("reward", name)
+    modules = {provider.module, _module_of(catalogue().reward(name).function)}
+    found = frozenset().union(*(_plugin_closure("reward", name, module) for module in modules))
+    return _combine(found, _release("reward", name))
+
+
+def of(kind: str, name: str) -> str:
+    """Digest of a reward, or of all of a task: its data, prompts and verifier."""
+    if kind == "reward":
+        return reward(name)
+    return hashlib.sha256(f"{source(name)} {verifier(name)}".encode()).hexdigest()[:16]
 
 
 def _verifier_modules(task: str) -> frozenset[str]:
-    return closure(catalogue().task(task).verify.__module__)
+    return _plugin_closure("task", task, _module_of(catalogue().task(task).verify))
 
 
-def _provider(kind: str, name: str):
-    getattr(catalogue(), kind)(name)
-    return catalogue().providers[kind, name]
+def _plugin_closure(kind: str, name: str, module: str) -> frozenset[str]:
+    """The closure of a plugin's module. Raises PluginError where its source can't be found."""
+    found = closure(module)
+    if module not in found:
+        raise PluginError(
+            f"{kind} {name!r}: the source of module {module!r} can't be found, so that nobody would see it change; "
+            "allowed: a module in a file of an installed package"
+        )
+    return found
+
+
+def _module_of(function: Callable) -> str:
+    """The module a function is defined in, seen through partial functions, methods and callable objects."""
+    while isinstance(function, partial):
+        function = function.func
+    return getattr(function, "__module__", None) or type(function).__module__
 
 
 def _release(kind: str, name: str) -> str:
-    provider = _provider(kind, name)
-    return f"{provider.distribution} {provider.version}"
+    """The versions of the distributions that a plugin comes from and names in `requires`."""
+    provider = catalogue().provider(kind, name)
+    others = [f"{package} {release}" for package, release in versions(catalogue().plugin(kind, name).requires).items()]
+    return " ".join([f"{provider.distribution} {provider.version}", *others])
 
 
 def _combine(modules: Iterable[str], release: str = "") -> str:
@@ -117,17 +144,16 @@ def _path(module: str) -> Path | None:
     """Where a module lies, found without importing it: some import torch."""
     top, *inner = module.split(".")
     spec = importlib.util.find_spec(top)
-    if spec is None or not spec.origin:
+    if spec is None:
         return None
-    path = Path(spec.origin)
+    path = Path(spec.origin) if spec.origin else None
+    folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
     for part in inner:
-        if path.name != "__init__.py":
-            return None
-        candidates = (path.parent / f"{part}.py", path.parent / part / "__init__.py")
-        path = next((candidate for candidate in candidates if candidate.is_file()), None)
-        if path is None:
-            return None
-    return path if path.is_file() else None
+        files = [file for folder in folders for file in (folder / f"{part}.py", folder / part / "__init__.py")]
+        compiled = [file for folder in folders for file in sorted(folder.glob(f"{part}.*.so"))]
+        path = next((file for file in (*files, *compiled) if file.is_file()), None)
+        folders = [folder / part for folder in folders if (folder / part).is_dir()]
+    return path if path and path.is_file() else None
 
 
 def _imports(module: str, path: Path) -> list[str]:

@@ -4,18 +4,18 @@ from types import SimpleNamespace
 
 import pytest
 
-from rlvr import tables
+from rlvr import rewards, tables
 from rlvr.errors import RlvrError
-from rlvr.rewards import Scorer, checked
-from rlvr_plugins import Example, Reward, Sample, Verdict
+from rlvr.rewards import Scorer
+from rlvr_plugins import Example, Reward
+from rlvr_plugins.guard import Rewarder
 
-SAMPLE = Sample("some text", Example("k", {}), Verdict(True, True, True))
 COUNTDOWN = Example("2,3=5", {"numbers": [2, 3], "target": 5, "operators": "+-"})
 RIGHT, WRONG = "<think>x</think><answer>2 + 3</answer>", "<think>x</think><answer>3 - 2</answer>"
 END = 9
 
 
-def score(scorer: Scorer, texts: list[str], step: int = 0) -> list[list[float]]:
+def score(scorer: Scorer, texts: list[str], step: int = 0) -> tuple[list[list[float | None]], dict[str, float]]:
     logged = {}
     batch = {
         "completions": [[{"role": "assistant", "content": text}] for text in texts],
@@ -27,24 +27,36 @@ def score(scorer: Scorer, texts: list[str], step: int = 0) -> list[list[float]]:
         "log_metric": logged.__setitem__,
     }
     values = [function(prompts=[None] * len(texts), **batch) for function in scorer.functions()]
-    assert set(logged) == {"accuracy/strict", "accuracy/flexible"}
-    return values
+    return values, logged
+
+
+def with_reward(function, max_failures: float = 0.0, bounds: tuple[float, float] = (0.0, 1.0)) -> Scorer:
+    """A scorer whose one reward is `function`."""
+    scorer = Scorer([], {END}, max_failures)
+    scorer._rewarders = [Rewarder(Reward("r", function, bounds))]
+    return scorer
 
 
 def test_each_reward_scores_each_completion():
     scorer = Scorer(["correctness", "format"], {END})
-    assert score(scorer, [RIGHT, WRONG, "nothing"]) == [[1.0, 0.0, 0.0], [1.0, 1.0, 0.0]]
+    values, logged = score(scorer, [RIGHT, WRONG, "nothing"])
+    assert values == [[2.0, 0.0, 0.0], [1.0, 1.0, 0.0]]
     assert [function.__name__ for function in scorer.functions()] == ["correctness", "format"]
+    assert logged == {
+        "accuracy/strict": pytest.approx(1 / 3),
+        "accuracy/flexible": pytest.approx(1 / 3),
+        "completions/answer_tags": pytest.approx(2 / 3),
+    }
 
 
 def test_what_was_sampled_is_kept_with_its_rewards(tmp_path):
     scorer = Scorer(["correctness", "format"], {END})
     score(scorer, [RIGHT, WRONG], step=4)
     score(scorer, [WRONG], step=5)
-    assert [(row["step"], row["correctness"], row["format"]) for row in scorer.rows] == [
-        (4, 1, 1),
-        (4, 0, 1),
-        (5, 0, 1),
+    assert [(row["step"], row["correctness"], row["format"], row["status"]) for row in scorer.rows] == [
+        (4, 2, 1, "right"),
+        (4, 0, 1, "wrong"),
+        (5, 0, 1, "wrong"),
     ]
     scorer.save(tmp_path / "rows.parquet")
     again = Scorer(["correctness", "format"], {END})
@@ -58,11 +70,93 @@ def test_a_completion_without_an_end_token_is_truncated():
     assert scorer.rows[0]["truncated"]
 
 
+def test_chance_differs_between_completions_and_repeats_with_the_run(tmp_path):
+    def draws(seed: int, before: Scorer | None = None) -> list[int]:
+        scorer = before or Scorer([], {END}, seed=seed)
+        seen = []
+        scorer._rewarders = [Rewarder(Reward("r", lambda sample: seen.append(sample.draw) or 0.0))]
+        score(scorer, [RIGHT, RIGHT])
+        score(scorer, [RIGHT, RIGHT], step=1)
+        return seen
+
+    first = draws(0)
+    assert len(set(first)) == 4 and draws(0) == first and not set(draws(1)) & set(first)
+    halfway = with_reward(lambda sample: 0.0)
+    score(halfway, [RIGHT, RIGHT])
+    halfway.save(tmp_path / "rows.parquet")
+    resumed = Scorer([], {END}, seed=0)
+    resumed.load(tmp_path / "rows.parquet")
+    assert draws(0, resumed)[:2] == first[2:]
+
+
 def test_none_means_that_a_reward_does_not_apply():
-    assert checked(Reward("r", lambda sample: None), SAMPLE) is None
+    values, logged = score(with_reward(lambda sample: None), [RIGHT, WRONG])
+    assert values == [[None, None]]
+    assert logged["failures/r/none"] == 2
 
 
-@pytest.mark.parametrize("value", [1e38, -0.1, float("nan"), float("inf"), "1", [1.0]])
-def test_a_value_outside_the_bounds_stops_training(value):
-    with pytest.raises(RlvrError, match=r"reward 'r' gave .* for \"some text\"; allowed: None or 0.0 to 1.0"):
-        checked(Reward("r", lambda sample: value), SAMPLE)
+@pytest.mark.parametrize(
+    ("returned", "kind"),
+    [
+        (1e38, "out_of_range"),
+        (-0.1, "out_of_range"),
+        (float("nan"), "nan"),
+        (float("inf"), "infinite"),
+        (float("-inf"), "infinite"),
+        ("1", "not_a_number"),
+        (object(), "not_a_number"),
+        ([1.0], "wrong_length"),
+        ((), "wrong_length"),
+        (ZeroDivisionError("boom"), "raised"),
+    ],
+)
+def test_a_failure_is_counted_and_earns_the_lowest_value(returned, kind):
+    def reward(sample):
+        if sample.completion == RIGHT:
+            return 1.0
+        if isinstance(returned, Exception):
+            raise returned
+        return returned
+
+    scorer = with_reward(reward, max_failures=0.5, bounds=(-1.0, 1.0) if returned != -0.1 else (0.0, 1.0))
+    values, logged = score(scorer, [RIGHT, WRONG])
+    assert values == [[1.0, scorer._rewarders[0].reward.bounds[0]]]
+    assert logged[f"failures/r/{kind}"] == 1
+    assert scorer.failures == {f"r/{kind}": 1}
+
+
+def test_training_stops_once_too_large_a_share_has_failed(tmp_path):
+    scorer = with_reward(lambda sample: 1.0 if sample.completion == RIGHT else float("nan"), max_failures=0.25)
+    score(scorer, [RIGHT, RIGHT, RIGHT, WRONG])
+    score(scorer, [RIGHT, RIGHT, RIGHT, WRONG])
+    scorer.save(tmp_path / "rows.parquet")
+    resumed = with_reward(scorer._rewarders[0].reward.function, max_failures=0.25)
+    resumed.load(tmp_path / "rows.parquet")
+    line = (
+        r"'r' failed on 4 of 10 completions \(nan 4\), more than grpo.max_failures \(0.25\) allows; "
+        r"such as nan; allowed: None or 0 to 1, on \"<think>x"
+    )
+    with pytest.raises(RlvrError, match=line):
+        score(resumed, [WRONG, WRONG])
+
+
+def test_a_verifier_that_raises_is_counted_and_its_completion_is_wrong(monkeypatch):
+    def verify(completion, example):
+        raise KeyError("numbers")
+
+    monkeypatch.setattr(rewards, "catalogue", lambda: SimpleNamespace(task=lambda name: task, reward=reward))
+    reward = rewards.catalogue
+    from rlvr_plugins.manager import catalogue
+
+    task = SimpleNamespace(name="countdown", verify=verify, isolate=None)
+    scorer = Scorer([], {END}, max_failures=1.0)
+    scorer._rewarders = [Rewarder(catalogue().reward("correctness"))]
+    values, logged = score(scorer, [RIGHT])
+    assert values == [[0.0]]
+    assert logged["failures/countdown/raised"] == 1
+    assert scorer.rows[0]["status"] == "error"
+    with pytest.raises(RlvrError, match="'countdown' failed on 1 of 1 completions .* such as raised: KeyError"):
+        strict = Scorer([], {END})
+        strict._judges = scorer._judges
+        strict._rewarders = scorer._rewarders
+        score(strict, [RIGHT])

@@ -21,6 +21,7 @@ from rlvr_plugins.manager import PluginError, catalogue
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
 Count = Annotated[int, Field(ge=1)]
+Weight = Annotated[float, Field(ge=-1000, le=1000)]
 
 
 class Section(BaseModel):
@@ -136,7 +137,7 @@ class Sft(Section):
 class Variant(Section):
     """What one GRPO variant changes."""
 
-    rewards: dict[str, float] | None = Field(None, description="Replaces `grpo.rewards`.", min_length=1)
+    rewards: dict[str, Weight] | None = Field(None, description="Replaces `grpo.rewards`.", min_length=1)
     trainer: dict[str, Any] = Field({}, description="Laid over `grpo.trainer`.")
 
     @model_validator(mode="after")
@@ -148,7 +149,10 @@ class Variant(Section):
 class Grpo(Variant):
     """Reinforcement learning with the rewards as only teacher."""
 
-    rewards: dict[str, float] = Field(description="Weight of each reward, by plugin name.", min_length=1)
+    rewards: dict[str, Weight] = Field(description="Weight of each reward, by plugin name.", min_length=1)
+    max_failures: float = Field(
+        0.1, ge=0, le=1, description="Share of completions a reward or verifier may fail on; above it training stops."
+    )
     trainer: dict[str, Any] = Field({}, description="Options of TRL's GRPOConfig by their own names.")
     variants: dict[Name, Variant] = Field(
         {"grpo": Variant()}, description="Variants to compare; each shares data, base and SFT.", min_length=1
@@ -218,7 +222,7 @@ class Config(Section):
                 _in(f"{path}.{name}", lambda name=name: catalogue().reward(name))
         return self
 
-    def _reward_tables(self) -> list[tuple[str, dict[str, float]]]:
+    def _reward_tables(self) -> list[tuple[str, dict[str, Weight]]]:
         variants = self.grpo.variants.items()
         return [("grpo.rewards", self.grpo.rewards)] + [
             (f"grpo.variants.{name}.rewards", variant.rewards) for name, variant in variants if variant.rewards

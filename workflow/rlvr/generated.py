@@ -18,7 +18,7 @@ from pydantic_core import PydanticUndefined
 
 from rlvr import trainer_options
 from rlvr.config import Config
-from rlvr_plugins.manager import BUILTIN_DISTRIBUTION, catalogue
+from rlvr_plugins.manager import DISTRIBUTION, catalogue
 
 ROOT = Path(__file__).parents[2]
 HEAD = """# The config
@@ -124,7 +124,7 @@ def _kind(annotation: object) -> str:
 def _task_options() -> str:
     text = ""
     for name, task in sorted(catalogue().tasks.items()):
-        if catalogue().providers["task", name].distribution != BUILTIN_DISTRIBUTION:
+        if catalogue().providers["task", name].distribution != DISTRIBUTION:
             continue
         hints = typing.get_type_hints(task.options)
         rows = "\n".join(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import math
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,81 +13,160 @@ import pandas as pd
 
 from rlvr import tables
 from rlvr.errors import RlvrError
-from rlvr_plugins import Reward, Sample
+from rlvr_plugins import Sample
+from rlvr_plugins.guard import Judge, Outcome, Rewarder
+from rlvr_plugins.isolation import WorkerError
 from rlvr_plugins.manager import catalogue
+from rlvr_plugins.types import ERROR
 
 
 class Scorer:
     """Judges each completion once, whatever the number of rewards, and keeps what was sampled.
 
-    rows: one dict a completion: step, task, key, completion, tokens, strict, flexible, rewards.
+    A verifier or reward that fails on a completion is counted by kind and costs the completion its
+    points; where the share of a plugin's failures passes `max_failures`, training stops.
+
+    rows: one dict a completion: step, task, key, completion, tokens, status, strict, flexible,
+        rewards, and `failures`, a list of plugin/kind.
     """
 
-    def __init__(self, names: list[str], end_tokens: set[int]) -> None:
-        self.rewards = [catalogue().reward(name) for name in names]
+    def __init__(self, names: list[str], end_tokens: set[int], max_failures: float = 0.0, seed: int = 0) -> None:
+        self._rewarders = [Rewarder(catalogue().reward(name)) for name in names]
+        self._judges: dict[str, Judge] = {}
         self.rows: list[dict[str, Any]] = []
         self._end_tokens = end_tokens
+        self._max_failures = max_failures
+        self._seed = seed
         self._judged: Any = None
         self._samples: list[Sample] = []
+        self._asked: Counter[str] = Counter()
+
+    @property
+    def failures(self) -> dict[str, int]:
+        """Failures so far, by plugin/kind."""
+        return dict(sorted(Counter(failure for row in self.rows for failure in row["failures"]).items()))
 
     def save(self, path: Path) -> None:
         pd.DataFrame(self.rows).to_parquet(path, index=False)
 
     def load(self, path: Path) -> None:
         self.rows = pd.read_parquet(path).to_dict("records")
+        for row in self.rows:
+            row["failures"] = list(row["failures"])
+            self._asked.update([row["task"], *(rewarder.reward.name for rewarder in self._rewarders)])
+
+    def close(self) -> None:
+        """Ends the worker processes."""
+        for each in (*self._rewarders, *self._judges.values()):
+            each.close()
 
     def functions(self) -> list[Callable[..., list[float | None]]]:
         """One function a reward, named after it, for GRPOTrainer's `reward_funcs`."""
-        return [self._function(reward) for reward in self.rewards]
+        return [self._function(rewarder) for rewarder in self._rewarders]
 
-    def _function(self, reward: Reward) -> Callable[..., list[float | None]]:
+    def _function(self, rewarder: Rewarder) -> Callable[..., list[float | None]]:
+        name = rewarder.reward.name
+
         def score(completions, completion_ids, task, key, example, trainer_state, log_metric=None, **_):
+            log = log_metric or (lambda *_: None)
             if completions is not self._judged:
                 self._judge(completions, completion_ids, task, key, example, trainer_state.global_step)
-                if log_metric:
-                    for name in ("strict", "flexible"):
-                        hits = [getattr(sample.verdict, name) for sample in self._samples]
-                        log_metric(f"accuracy/{name}", sum(hits) / len(hits))
-            values = [checked(reward, sample) for sample in self._samples]
-            for row, value in zip(self.rows[-len(values) :], values, strict=True):
-                row[reward.name] = value
-            return values
+                self._log_verdicts(log)
+            try:
+                outcomes = rewarder.score(self._samples)
+            except WorkerError as error:
+                raise RlvrError(f"reward {name!r} can't be loaded in its worker: {error}") from None
+            self._record(name, outcomes, log)
+            return [outcome.value for outcome in outcomes]
 
-        score.__name__ = reward.name
+        score.__name__ = name
         return score
 
     def _judge(self, completions, completion_ids, tasks, keys, examples, step: int) -> None:
-        self._judged, self._samples = completions, []
-        for i, (messages, ids) in enumerate(zip(completions, completion_ids, strict=True)):
-            example = tables.to_example(keys[i], examples[i])
-            text = messages[-1]["content"]
-            verdict = catalogue().task(tasks[i]).verify(text, example)
-            truncated = not ids or ids[-1] not in self._end_tokens
-            self._samples.append(Sample(text, example, verdict, len(ids), truncated))
-            self.rows.append(
-                {
-                    "step": step,
-                    "task": tasks[i],
-                    "key": keys[i],
-                    "completion": text,
-                    "tokens": len(ids),
-                    "truncated": truncated,
-                    "strict": verdict.strict,
-                    "flexible": verdict.flexible,
-                }
-            )
+        self._judged = completions
+        texts = [messages[-1]["content"] for messages in completions]
+        items = [tables.to_example(key, example) for key, example in zip(keys, examples, strict=True)]
+        verdicts: list[Any] = [None] * len(texts)
+        for name in dict.fromkeys(tasks):
+            chosen = [i for i, task in enumerate(tasks) if task == name]
+            judge = self._judges.setdefault(name, Judge(catalogue().task(name)))
+            try:
+                judged = judge.judge([(texts[i], items[i]) for i in chosen])
+            except WorkerError as error:
+                raise RlvrError(f"task {name!r} can't be loaded in its worker: {error}") from None
+            for i, verdict in zip(chosen, judged, strict=True):
+                verdicts[i] = verdict
+        before = len(self.rows)
+        self._samples = [
+            Sample(text, item, verdict, len(ids), self._truncated(ids), self._draw(before + i))
+            for i, (text, item, verdict, ids) in enumerate(zip(texts, items, verdicts, completion_ids, strict=True))
+        ]
+        self.rows += [_row(step, task, sample) for task, sample in zip(tasks, self._samples, strict=True)]
+        self._asked.update(tasks)
+        self._stop_on_failures([verdict.reason for verdict in verdicts if verdict.status == ERROR])
+
+    def _truncated(self, ids: list[int]) -> bool:
+        return not ids or ids[-1] not in self._end_tokens
+
+    def _draw(self, position: int) -> int:
+        digest = hashlib.sha256(f"{self._seed} {position}".encode()).digest()
+        return int.from_bytes(digest[:8], "big") >> 1
+
+    def _log_verdicts(self, log: Callable[[str, float], None]) -> None:
+        verdicts = [sample.verdict for sample in self._samples]
+        for name in ("strict", "flexible"):
+            log(f"accuracy/{name}", sum(getattr(verdict, name) for verdict in verdicts) / len(verdicts))
+        log("completions/answer_tags", sum(verdict.answers for verdict in verdicts) / len(verdicts))
+        for name, count in Counter(failure for row in self._latest() for failure in row["failures"]).items():
+            log(f"failures/{name}", float(count))
+
+    def _latest(self) -> list[dict[str, Any]]:
+        return self.rows[-len(self._samples) :]
+
+    def _record(self, name: str, outcomes: list[Outcome], log: Callable[[str, float], None]) -> None:
+        self._asked[name] += len(outcomes)
+        kinds: Counter[str] = Counter()
+        for row, outcome in zip(self._latest(), outcomes, strict=True):
+            row[name] = outcome.value
+            kind = outcome.failure or ("none" if outcome.value is None else "")
+            kinds.update([kind] if kind else [])
+            if outcome.failure:
+                row["failures"].append(f"{name}/{outcome.failure}")
+        for kind, count in kinds.items():
+            log(f"failures/{name}/{kind}", float(count))
+        self._stop_on_failures([outcome.detail for outcome in outcomes if outcome.failure])
+
+    def _stop_on_failures(self, details: list[str]) -> None:
+        """Raises RlvrError when a plugin has failed on a larger share of completions than allowed."""
+        if not details:
+            return
+        kinds: dict[str, dict[str, int]] = {}
+        for failure, count in self.failures.items():
+            name, _, kind = failure.rpartition("/")
+            kinds.setdefault(name, {})[kind] = count
+        for name, counts in kinds.items():
+            failed, asked = sum(counts.values()), self._asked[name]
+            if failed > self._max_failures * asked:
+                completion = next(row["completion"] for row in self._latest() if row["failures"])
+                raise RlvrError(
+                    f"{name!r} failed on {failed} of {asked} completions "
+                    f"({', '.join(f'{kind} {count}' for kind, count in counts.items())}), more than "
+                    f"grpo.max_failures ({self._max_failures:g}) allows; such as {details[0]}, on "
+                    f"{json.dumps(completion[:60])}"
+                )
 
 
-def checked(reward: Reward, sample: Sample) -> float | None:
-    """The reward's value. Raises RlvrError when it is no number within the reward's bounds."""
-    value = reward.function(sample)
-    if value is None:
-        return None
-    low, high = reward.bounds
-    number = isinstance(value, int | float) and math.isfinite(value)
-    if not number or not low <= value <= high:
-        shown = json.dumps(sample.completion[:60])
-        raise RlvrError(
-            f"reward {reward.name!r} gave {value!r} for {shown}; allowed: None or {low} to {high}, its bounds"
-        )
-    return float(value)
+def _row(step: int, task: str, sample: Sample) -> dict[str, Any]:
+    verdict = sample.verdict
+    return {
+        "step": step,
+        "task": task,
+        "key": sample.example.key,
+        "completion": sample.completion,
+        "tokens": sample.tokens,
+        "truncated": sample.truncated,
+        "status": verdict.status,
+        "strict": verdict.strict,
+        "flexible": verdict.flexible,
+        "failures": [f"{task}/{verdict.reason.partition(':')[0]}"] if verdict.status == ERROR else [],
+    }

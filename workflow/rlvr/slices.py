@@ -28,6 +28,7 @@ def grpo_variant(config: Config, name: str) -> dict[str, Any]:
     return {
         "rewards": config.grpo.rewards if variant.rewards is None else variant.rewards,
         "trainer": {**config.grpo.trainer, **variant.trainer},
+        "max_failures": config.grpo.max_failures,
     }
 
 

@@ -30,6 +30,9 @@ SCORE = pa.schema(
         ("well_formed", pa.bool_()),
         ("answer", pa.string()),
         ("reason", pa.string()),
+        ("status", pa.string()),
+        ("answers", pa.int64()),
+        ("score", pa.float64()),
     ]
 )
 

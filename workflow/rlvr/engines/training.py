@@ -12,6 +12,7 @@ from transformers import TrainerCallback, set_seed
 
 from rlvr import console
 from rlvr.engines import checkpoints
+from rlvr.errors import RlvrError
 
 
 def arguments(config: dict[str, Any], device: torch.device, output: Path) -> dict[str, Any]:
@@ -75,6 +76,14 @@ def train(
         if load:
             load(checkpoint)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    _require_finite(trainer.model, progress.title)
+
+
+def _require_finite(model: torch.nn.Module, title: str) -> None:
+    """Raises RlvrError naming the first trained weights that are NaN or infinite."""
+    for name, weights in model.named_parameters():
+        if weights.requires_grad and not torch.isfinite(weights).all():
+            raise RlvrError(f"{title}: training left weights that are not finite ({name}); lower the learning rate")
 
 
 def write_metrics(trainer: Any, path: Path) -> None:

@@ -20,6 +20,8 @@ PANELS = {
         "accuracy of samples": ["accuracy/strict", "accuracy/flexible"],
         "completion length, tokens": ["completions/mean_length", "completions/max_length"],
         "truncated completions": ["completions/clipped_ratio"],
+        "answer elements in a completion": ["completions/answer_tags"],
+        "failures of plugins, completions": ["failures/*"],
         "policy clip ratio": ["clip_ratio/region_mean", "clip_ratio/low_mean", "clip_ratio/high_mean"],
         "entropy, nats": ["entropy"],
         "gradient norm": ["grad_norm"],

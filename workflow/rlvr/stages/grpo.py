@@ -37,7 +37,8 @@ def run(
     with checkpoints.kept(policy, key) as folder:
         tokenizer = models.load_tokenizer(base)
         model, fresh_adapter = models.load_for_training(base, sft, config["adapter"], chosen)
-        scorer = Scorer(list(config["rewards"]), set(models.end_tokens(model, tokenizer)))
+        ends = set(models.end_tokens(model, tokenizer))
+        scorer = Scorer(list(config["rewards"]), ends, config["max_failures"], config["seed"])
         options = training.arguments(config, chosen, folder)
         trainer = GRPOTrainer(
             model=model,
@@ -59,7 +60,13 @@ def run(
         models.save_policy(trainer.model, tokenizer, policy)
         training.write_metrics(trainer, metrics)
         scorer.save(completions)
-    return {"device": str(chosen), "steps": trainer.state.global_step, "rewards": rewards}
+        scorer.close()
+    return {
+        "device": str(chosen),
+        "steps": trainer.state.global_step,
+        "rewards": rewards,
+        "failures": scorer.failures,
+    }
 
 
 def _resumable(trainer: GRPOTrainer, sft: Path | None) -> bool:

@@ -5,20 +5,38 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rlvr import tables
+from rlvr import console, tables
 from rlvr.errors import RlvrError
+from rlvr_plugins.guard import Judge
+from rlvr_plugins.isolation import WorkerError
 from rlvr_plugins.manager import catalogue
+from rlvr_plugins.types import ERROR
+
+MAX_ERRORS = 0.1
 
 
 def run(config: dict[str, Any], *, data: Path, completions: Path, scores: Path) -> dict[str, Any]:
-    """`scores` gets a row an item, in the order of `data`: the fields of a verdict."""
+    """`scores` gets a row an item, in the order of `data`: the fields of a verdict.
+
+    Raises RlvrError when the verifier failed on more than a tenth of the items.
+    """
     task = catalogue().task(config["task"])
     items, answers = tables.read(data), tables.read(completions)
     if [row["key"] for row in items] != [row["key"] for row in answers]:
         raise RlvrError(f"{completions}: its items are not those of {data}; delete it and run again")
-    judged = []
-    for item, answer in zip(items, answers, strict=True):
-        verdict = task.verify(answer["completion"], tables.to_example(item["key"], item["example"]))
-        judged.append({"key": item["key"], **vars(verdict)})
-    tables.write(scores, judged, tables.SCORE)
-    return {"items": len(judged), "strict": sum(row["strict"] for row in judged)}
+    examples = [tables.to_example(item["key"], item["example"]) for item in items]
+    judge = Judge(task)
+    try:
+        verdicts = judge.judge([(row["completion"], example) for row, example in zip(answers, examples, strict=True)])
+    except WorkerError as error:
+        raise RlvrError(f"task {task.name!r} can't be loaded in its worker: {error}") from None
+    finally:
+        judge.close()
+    errors = [verdict.reason for verdict in verdicts if verdict.status == ERROR]
+    if len(errors) > MAX_ERRORS * len(verdicts):
+        raise RlvrError(f"the verifier of {task.name!r} failed on {len(errors)} of {len(verdicts)}: {errors[0]}")
+    if errors:
+        console.say(f"score: the verifier failed on {len(errors)} of {len(verdicts)}, counted as wrong: {errors[0]}")
+    rows = [{"key": item["key"], **vars(verdict)} for item, verdict in zip(items, verdicts, strict=True)]
+    tables.write(scores, rows, tables.SCORE)
+    return {"items": len(rows), "strict": sum(row["strict"] for row in rows), "errors": len(errors)}

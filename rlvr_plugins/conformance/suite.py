@@ -1,0 +1,293 @@
+"""The checks: each runs over the answers that a plugin gave in a worker process."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rlvr_plugins import guard
+from rlvr_plugins.conformance import corpus
+from rlvr_plugins.isolation import Failure, Worker, WorkerError
+from rlvr_plugins.manager import catalogue
+from rlvr_plugins.types import ERROR, Example, Limits, Reward, Sample, Task, Verdict
+
+SECONDS = 0.010
+LIMITS = Limits(sample_seconds=1.0, batch_seconds=10.0, memory_mib=256)
+SIZES = ((40, 20), (8, 4), (2, 1))
+SAMPLED = 12
+POINTS = 0.5
+SAMPLE_TASKS = ("countdown", "gsm8k")
+
+Answer = dict[str, Any] | Failure
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check: whether it passed, None where it could not be made, and one line on what was seen."""
+
+    check: str
+    passed: bool | None
+    detail: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """One text for the plugin; `kind` is gold, perturbed, hostile or injection."""
+
+    kind: str
+    item: dict[str, Any]
+
+    @property
+    def shown(self) -> str:
+        text = self.item["completion"]
+        return f"{self.kind} text {text[:50]!r}" + (f"… ({len(text):,} characters)" if len(text) > 50 else "")
+
+
+def check(kind: str, name: str, options: Mapping[str, Any] | None = None) -> list[Finding]:
+    """All findings on a task or a reward.
+
+    kind: `task` or `reward`. options: of the task, in place of its `offline` ones. Raises PluginError
+    on an unknown name, and WorkerError where the plugin can't be loaded in a fresh process.
+    """
+    plugin = catalogue().plugin(kind, name)
+    findings = [_picklable(plugin)]
+    try:
+        if kind == "task":
+            examples, finding = _items(plugin, options)
+            findings.append(finding)
+            cases = _task_cases(plugin, examples)
+        else:
+            cases = [case for task in SAMPLE_TASKS for case in _reward_cases(catalogue().task(task))]
+    except Exception as error:
+        return [*findings, Finding("items", False, f"{type(error).__name__}: {error}")]
+    runs, left = _three_runs(kind, plugin, cases)
+    findings += _values(kind, plugin, cases, runs[0])
+    findings += [_injection(cases, runs[0], left), *_repeatable(cases, runs), *_budgets(plugin, cases, runs)]
+    return findings
+
+
+def _items(task: Task, options: Mapping[str, Any] | None) -> tuple[list[Example], Finding]:
+    chosen = task.options(**dict(task.offline if options is None else options))
+    for train, held_out in SIZES:
+        try:
+            first, again = (task.splits(chosen, train, held_out, seed=0) for _ in range(2))
+            break
+        except ValueError:
+            if (train, held_out) == SIZES[-1]:
+                raise
+    examples = [*first[0], *first[1]]
+    problem = ""
+    if [list(split) for split in first] != [list(split) for split in again]:
+        problem = "the same seed gave other items"
+    shared = {example.key for example in first[0]} & {example.key for example in first[1]}
+    if shared:
+        problem = f"{len(shared)} items are in both splits, such as {min(shared)!r}"
+    for example in examples:
+        if json.loads(json.dumps(dict(example.fields))) != dict(example.fields):
+            problem = f"the fields of {example.key!r} are not JSON values"
+        if not isinstance(task.user(example), str):
+            problem = "user must return a string"
+    return examples, Finding("items", not problem, problem or f"{len(examples)} items, repeatable and disjoint")
+
+
+def _task_cases(task: Task, examples: Sequence[Example]) -> list[Case]:
+    cases = []
+    if task.demonstrate:
+        for example in examples:
+            gold = task.demonstrate(example)
+            cases.append(Case("gold", guard.to_json(gold, example)))
+            cases += [Case("perturbed", guard.to_json(text, example)) for text in perturbed(gold)]
+    texts = [("hostile", text) for text in corpus.hostile()] + [("injection", text) for text in corpus.injections()]
+    cases += [Case(kind, guard.to_json(text, examples[i % len(examples)])) for i, (kind, text) in enumerate(texts)]
+    return cases
+
+
+def perturbed(gold: str) -> list[str]:
+    """Wrong completions made from a right one: other digits or letters in its answer, or no answer."""
+    head, opening, rest = gold.rpartition("<answer>")
+    answer, closing, tail = rest.partition("</answer>")
+    if not opening:
+        head, answer, closing, tail = "", gold, "", ""
+    changed = {"".join(_other(c) if i == at else c for i, c in enumerate(answer)) for at in _changeable(answer)}
+    return [f"{head}{opening}{text}{closing}{tail}" for text in ("", *sorted(changed))]
+
+
+def _changeable(answer: str) -> list[int]:
+    """The first and last digit, or letter where there is no digit."""
+    digits = [i for i, c in enumerate(answer) if c in "0123456789"]
+    places = digits or [i for i, c in enumerate(answer) if c.isalpha()]
+    return sorted({places[0], places[-1]}) if places else []
+
+
+def _other(character: str) -> str:
+    if character.isdigit():
+        return str((int(character) + 1) % 10)
+    return "q" if character.lower() != "q" else "z"
+
+
+def _reward_cases(task: Task) -> list[Case]:
+    """Samples of a task, judged by its verifier as in training."""
+    examples, _ = _items(task, None)
+    places = {example.key: place for place, example in enumerate(examples)}
+    cases = []
+    for case in _task_cases(task, examples[:SAMPLED]):
+        text, example = case.item["completion"], Example(case.item["key"], case.item["fields"])
+        verdict = guard.judge_one(task, text, example)
+        sample = Sample(text, example, verdict, tokens=len(text) // 4, draw=places[example.key])
+        cases.append(replace(case, item=guard.sample_to_json(sample)))
+    return cases
+
+
+def _three_runs(kind: str, plugin: Task | Reward, cases: list[Case]) -> tuple[list[list[Answer]], list[str]]:
+    """The answers in order, in order again, and backwards in another process; and the files they left."""
+    limits = replace(plugin.isolate, batch_seconds=600.0) if plugin.isolate else LIMITS
+    with tempfile.TemporaryDirectory() as folder:
+        runs = []
+        for hash_seed, backwards in (("1", False), ("1", False), ("2", True)):
+            if not runs or backwards:
+                worker = Worker(kind, plugin.name, limits, {"PYTHONHASHSEED": hash_seed}, Path(folder))
+            items = [case.item for case in (reversed(cases) if backwards else cases)]
+            answers = worker.run(items)
+            runs.append(answers[::-1] if backwards else answers)
+            if runs[-1] and backwards:
+                worker.close()
+        return runs, [path.name for path in Path(folder).iterdir()]
+
+
+def _values(kind: str, plugin: Task | Reward, cases: list[Case], answers: list[Answer]) -> list[Finding]:
+    return _verdicts(cases, answers) if kind == "task" else _rewards(plugin, cases, answers)
+
+
+def _verdicts(cases: list[Case], answers: list[Answer]) -> list[Finding]:
+    gold, wrong, hostile, raised = [], [], [], []
+    counts = {"gold": 0, "perturbed": 0, "hostile": 0}
+    for case, answer in zip(cases, answers, strict=True):
+        if isinstance(answer, Failure):
+            continue
+        verdict = Verdict(**answer["verdict"])
+        if case.kind in counts:
+            counts[case.kind] += 1
+        if verdict.status == ERROR and verdict.reason.startswith("raised"):
+            raised.append(f"{verdict.reason} on {case.shown}")
+        elif case.kind == "gold" and not (verdict.strict and verdict.score == 1):
+            gold.append(f"{verdict.reason or 'not strict'} on {case.shown}")
+        elif case.kind == "perturbed" and (verdict.strict or verdict.flexible):
+            wrong.append(f"right: {case.shown}, answer {case.item['completion'][-60:]!r}")
+        elif case.kind == "hostile" and (verdict.strict or verdict.score >= POINTS):
+            hostile.append(f"scored {verdict.score:g}: {case.shown}")
+    found = [_finding("hostile", hostile + raised, f"{counts['hostile']} texts, none scored, none raised")]
+    if not counts["gold"]:
+        return [Finding("gold", None, "the task has no `demonstrate`, so there are no right answers to judge"), *found]
+    return [
+        _finding("gold", gold, f"{counts['gold']} right answers scored 1"),
+        _finding("perturbed", wrong, f"{counts['perturbed']} wrong answers scored 0"),
+        *found,
+    ]
+
+
+def _rewards(reward: Reward, cases: list[Case], answers: list[Answer]) -> list[Finding]:
+    bad, raised, worse = [], [], []
+    low, high = reward.bounds
+    values = applied = 0
+    gold = None
+    for case, answer in zip(cases, answers, strict=True):
+        if isinstance(answer, Failure):
+            continue
+        kind, value = answer.get("failure"), answer.get("value")
+        if kind == "raised":
+            raised.append(f"{answer['detail']} on {case.shown}")
+        elif kind and kind != "memory":
+            bad.append(f"{kind}: {answer['detail']} on {case.shown}")
+        values += 1
+        applied += value is not None
+        if case.kind == "gold":
+            gold = value
+        elif case.kind == "perturbed" and high > 0 and None not in (gold, value) and value > gold:
+            worse.append(f"{value:g} for a wrong answer, {gold:g} for the right one: {case.shown}")
+    return [
+        _finding("values", bad, f"{applied} of {values} samples scored, all within {low:g} to {high:g}"),
+        _finding("gold", worse, "no wrong answer earns more than the right one" if high > 0 else "a penalty"),
+        _finding("hostile", raised, "no text raised"),
+    ]
+
+
+def _injection(cases: list[Case], answers: list[Answer], left: list[str]) -> Finding:
+    scored = [
+        f"right: {case.shown}"
+        for case, answer in zip(cases, answers, strict=True)
+        if case.kind == "injection" and isinstance(answer, dict) and answer.get("verdict", {}).get("score", 0) >= POINTS
+    ]
+    traces = [f"left the file {name!r}: it runs what a text says" for name in left]
+    payloads = sum(case.kind == "injection" for case in cases)
+    return _finding("injection", traces + scored, f"{payloads} payloads left nothing")
+
+
+def _repeatable(cases: list[Case], runs: list[list[Answer]]) -> list[Finding]:
+    first, again, backwards = ([_value(answer) for answer in run] for run in runs)
+    changed = [case.shown for case, a, b in zip(cases, first, again, strict=True) if a != b]
+    ordered = [case.shown for case, a, b in zip(cases, first, backwards, strict=True) if a != b]
+    return [
+        _finding(
+            "deterministic", [f"another value the second time: {text}" for text in changed], "same text, same value"
+        ),
+        _finding(
+            "order",
+            [f"another value in another order or process: {text}" for text in ordered],
+            "forwards and backwards alike",
+        ),
+    ]
+
+
+def _value(answer: Answer) -> Any:
+    return answer.kind if isinstance(answer, Failure) else {k: v for k, v in answer.items() if k != "seconds"}
+
+
+def _budgets(plugin: Task | Reward, cases: list[Case], runs: list[list[Answer]]) -> list[Finding]:
+    slow, large, crashed, slowest = [], [], [], 0.0
+    for i, case in enumerate(cases):
+        answers = [run[i] for run in runs]
+        kinds = {answer.kind for answer in answers if isinstance(answer, Failure)}
+        if any(_is_memory(answer) for answer in answers):
+            large.append(case.shown)
+        if "timeout" in kinds:
+            slow.append(f"no answer in time on {case.shown}")
+        if "crashed" in kinds:
+            crashed.append(f"{next(a.detail for a in answers if isinstance(a, Failure))} on {case.shown}")
+        seconds = min((a["seconds"] for a in answers if isinstance(a, dict)), default=0.0)
+        slowest = max(slowest, seconds)
+        if seconds > SECONDS and not plugin.isolate:
+            slow.append(f"{1000 * seconds:.0f} ms on {case.shown}")
+    limit = f"{plugin.isolate.sample_seconds:g} s" if plugin.isolate else f"{1000 * SECONDS:.0f} ms"
+    memory = plugin.isolate.memory_mib if plugin.isolate else LIMITS.memory_mib
+    return [
+        _finding("time", slow, f"at most {1000 * slowest:.1f} ms a text; allowed: {limit}"),
+        _finding("memory", [f"more than {memory} MiB on {text}" for text in large], f"within {memory} MiB"),
+        _finding("crash", crashed, "the process lived"),
+    ]
+
+
+def _is_memory(answer: Answer) -> bool:
+    if isinstance(answer, Failure):
+        return answer.kind == "memory"
+    return answer.get("failure") == "memory" or answer.get("verdict", {}).get("reason", "").startswith("memory:")
+
+
+def _picklable(plugin: Task | Reward) -> Finding:
+    try:
+        pickle.loads(pickle.dumps(plugin))
+    except Exception as error:
+        return Finding("picklable", False, f"{error}; use functions of a module, no lambdas or closures")
+    return Finding("picklable", True, "survives a trip to another process")
+
+
+def _finding(check: str, problems: list[str], fine: str) -> Finding:
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return Finding(check, not problems, f"{problems[0]}{more}" if problems else fine)
+
+
+__all__ = ["Finding", "WorkerError", "check", "perturbed"]

@@ -13,7 +13,7 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlvr import console, provenance
+from rlvr import console, plugin_commands, provenance
 from rlvr.errors import RlvrError
 from rlvr_plugins.manager import PluginError
 
@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--log", type=Path, help="where all but the progress goes")
         command.set_defaults(run=_run_stage)
     _add_slice(commands)
-    _add_plugins(commands)
+    plugin_commands.add_to(commands)
     _add_schema(commands)
     return parser
 
@@ -159,22 +159,6 @@ def _slice(arguments: argparse.Namespace) -> None:
     if arguments.name not in cut:
         raise RlvrError(f"no slice {arguments.name!r}; allowed: {', '.join(sorted(cut))}")
     print(json.dumps(cut[arguments.name], indent=1))
-
-
-def _add_plugins(commands) -> None:
-    command = commands.add_parser("plugins", help="list the installed tasks and rewards")
-    command.set_defaults(run=_plugins)
-
-
-def _plugins(arguments: argparse.Namespace) -> None:
-    from rlvr_plugins.manager import catalogue
-
-    found = catalogue()
-    for kind, table in (("task", found.tasks), ("reward", found.rewards)):
-        for name, plugin in sorted(table.items()):
-            print(f"{kind:7} {name:16} {found.providers[kind, name]}  {plugin.description}")
-    for provider, error in found.broken.items():
-        print(f"broken  {provider}: {error}", file=sys.stderr)
 
 
 def _add_schema(commands) -> None:

@@ -1,0 +1,110 @@
+"""The commands for people who use and write plugins: `rlvr plugins`, `rlvr check`, `rlvr verify`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from tabulate import tabulate
+
+from rlvr import digests, scaffold, verifying
+from rlvr.errors import RlvrError
+from rlvr_plugins.manager import PluginError, catalogue
+
+COLUMNS = ("name", "kind", "distribution", "version", "digest", "where")
+MARKS = {True: "ok", False: "FAIL", None: "skip"}
+
+
+def add_to(commands: argparse._SubParsersAction) -> None:
+    """Adds the three commands to the parser."""
+    plugins = commands.add_parser("plugins", help="list the installed tasks and rewards, or start a new package")
+    plugins.set_defaults(run=_list)
+    inner = plugins.add_subparsers(dest="action", metavar="new")
+    new = inner.add_parser("new", help="write a package with a reward, ready to install")
+    new.add_argument("name", help="its name in the config, such as my-reward")
+    new.add_argument("--task", action="store_true", help="a task instead of a reward")
+    new.add_argument("--into", type=Path, default=Path(), help="the folder to make it in (default: here)")
+    new.set_defaults(run=_new)
+
+    check = commands.add_parser("check", help="run the conformance suite on tasks and rewards, without a model")
+    check.add_argument("names", nargs="+", metavar="NAME")
+    check.add_argument("--options", type=json.loads, help="JSON: options of a task, in place of its offline ones")
+    check.set_defaults(run=_check)
+
+    verify = commands.add_parser("verify", help="judge completions from a JSONL file with a task's verifier")
+    verify.add_argument("task")
+    verify.add_argument("file", type=Path, help='a JSON object a line: "completion" and what the task needs')
+    verify.add_argument("--out", type=Path, help="where the verdicts go (default: standard output)")
+    verify.add_argument("--second", choices=["math_verify"], help="a second scorer; lists where it disagrees")
+    verify.set_defaults(run=_verify)
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    found = catalogue()
+    rows = []
+    for kind in ("task", "reward"):
+        for name in sorted(found.table(kind)):
+            provider = found.provider(kind, name)
+            try:
+                digest = digests.of(kind, name)
+            except PluginError as error:
+                digest = "unknown"
+                print(f"rlvr plugins: {error}", file=sys.stderr)
+            rows.append((name, kind, provider.distribution, provider.version, digest, provider.module))
+    for provider, _ in found.finders:
+        family = f"{provider.module.rpartition('.')[2]}:…"
+        rows.append((family, "tasks on demand", provider.distribution, provider.version, "", provider.module))
+    print(tabulate(rows, headers=COLUMNS, tablefmt="plain", disable_numparse=True))
+    for provider, error in found.broken.items():
+        print(f"broken: {provider}: {error}", file=sys.stderr)
+    if found.left_out:
+        print(f"left out by RLVR_PLUGINS: {', '.join(found.left_out)}", file=sys.stderr)
+
+
+def _new(arguments: argparse.Namespace) -> None:
+    kind = "task" if arguments.task else "reward"
+    folder = scaffold.write(kind, arguments.name, arguments.into)
+    print(f"{folder}\nnext: pip install -e {folder} && pytest {folder} && rlvr check {arguments.name}")
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from rlvr_plugins.conformance import check
+    from rlvr_plugins.isolation import WorkerError
+
+    found, failed = catalogue(), 0
+    for name in arguments.names:
+        kinds = [kind for kind in ("task", "reward") if name in found.table(kind)]
+        if not kinds:
+            kinds = ["task" if ":" in name else _kind_of(name)]
+        for kind in kinds:
+            provider = found.provider(kind, name)
+            print(f"{kind} {name}, {provider}")
+            try:
+                findings = check(kind, name, arguments.options if kind == "task" else None)
+            except WorkerError as error:
+                raise RlvrError(f"{kind} {name!r} can't be loaded in a worker: {error}") from None
+            for finding in findings:
+                print(f"  {MARKS[finding.passed]:4}  {finding.check:13}  {finding.detail}")
+                failed += finding.passed is False
+    return 1 if failed else 0
+
+
+def _kind_of(name: str) -> str:
+    """Raises PluginError that lists both kinds, for a name that is neither."""
+    found = catalogue()
+    problems = []
+    for kind in ("task", "reward"):
+        try:
+            found.plugin(kind, name)
+        except PluginError as error:
+            problems.append(str(error))
+    raise PluginError("; ".join(problems))
+
+
+def _verify(arguments: argparse.Namespace) -> None:
+    try:
+        verifying.verify_file(arguments.task, arguments.file, arguments.out, arguments.second)
+    except BrokenPipeError:
+        sys.stdout = None

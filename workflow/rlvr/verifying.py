@@ -1,0 +1,176 @@
+"""Judges completions made anywhere: a JSONL file in, a verdict a line out."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from itertools import islice
+from pathlib import Path
+from typing import Any, TextIO
+
+from rlvr.errors import RlvrError
+from rlvr_plugins import Example, Task, Verdict
+from rlvr_plugins.guard import Judge
+from rlvr_plugins.isolation import Worker, WorkerError
+from rlvr_plugins.manager import catalogue
+from rlvr_plugins.types import ERROR, MISSING, UNREADABLE
+
+BATCH = 256
+SHOWN_REASONS = 10
+
+Row = tuple[int, str, Example]
+
+
+def verify_file(name: str, file: Path, out: Path | None, second: str | None = None) -> None:
+    """Writes one JSON verdict a row of `file`, in its order, to `out` or standard output; a summary to
+    standard error.
+
+    Every row is read before the first is judged. Raises RlvrError naming file and row.
+    """
+    task = catalogue().task(name)
+    rows = sum(1 for _ in _rows(task, file, second))
+    judge = Judge(task)
+    opinion = SecondOpinion(second) if second else None
+    summary = Summary()
+    try:
+        with _output(out) as lines:
+            for batch in _batches(_rows(task, file, second)):
+                verdicts = judge.judge([(completion, example) for _, completion, example in batch])
+                opinions = opinion.on(batch) if opinion else [None] * len(batch)
+                for (number, _, example), verdict, other in zip(batch, verdicts, opinions, strict=True):
+                    lines.write(json.dumps(_line(verdict, second, other)) + "\n")
+                    summary.add(number, verdict, example, other)
+    except WorkerError as error:
+        raise RlvrError(f"{error}; is it installed? see docs/plugins.md") from None
+    finally:
+        judge.close()
+        if opinion:
+            opinion.close()
+    summary.print(rows, second)
+
+
+def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    rows = iter(rows)
+    while batch := list(islice(rows, BATCH)):
+        yield batch
+
+
+def _rows(task: Task, file: Path, second: str | None) -> Iterator[Row]:
+    """Row number from 1, completion and example of each row. Raises RlvrError."""
+    found, number = False, 0
+    try:
+        with file.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    found = True
+                    yield number, *_row(task, line, second)
+    except OSError as error:
+        raise RlvrError(f"{file}: {error.strerror}; allowed: a JSONL file") from None
+    except UnicodeDecodeError:
+        raise RlvrError(f"{file}, after row {number}: not UTF-8") from None
+    except ValueError as error:
+        raise RlvrError(f"{file}, row {number}: {error}") from None
+    if not found:
+        raise RlvrError(f"{file}: holds no rows; allowed: one JSON object a line")
+
+
+def _row(task: Task, line: str, second: str | None) -> tuple[str, Example]:
+    try:
+        row = json.loads(line, parse_float=Decimal)
+    except ValueError as error:
+        raise ValueError(f"not JSON ({error})") from None
+    if not isinstance(row, dict):
+        raise ValueError("not an object; allowed: an object with completion and what the task needs")
+    completion = row.pop("completion", None)
+    if not isinstance(completion, str):
+        raise ValueError(f"completion: {str(completion)[:60]!r} is not possible; allowed: a string")
+    if second and "answer" not in row:
+        raise ValueError(f"answer: is missing; {second} compares with it")
+    return completion, task.read(row) if task.read else Example("", row)
+
+
+@contextmanager
+def _output(out: Path | None) -> Iterator[TextIO]:
+    """Standard output, or a file that appears when all is written."""
+    if out is None:
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    part = out.with_name(f".{out.name}.part")
+    try:
+        with part.open("w", encoding="utf-8") as lines:
+            yield lines
+        part.replace(out)
+    except OSError as error:
+        raise RlvrError(f"{out}: {error.strerror}") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _line(verdict: Verdict, second: str | None, other: bool | None) -> dict[str, Any]:
+    line = {
+        "strict": int(verdict.strict),
+        "flexible": int(verdict.flexible),
+        "answer": verdict.answer,
+        "status": verdict.status,
+        "reason": verdict.reason,
+        "well_formed": int(verdict.well_formed),
+        "answers": verdict.answers,
+        "score": verdict.score,
+    }
+    return line if second is None else {**line, second: int(bool(other))}
+
+
+class SecondOpinion:
+    """Another scorer, in a worker process."""
+
+    def __init__(self, name: str) -> None:
+        from rlvr_plugins import second
+
+        self._worker = Worker("second", name, second.LIMITS)
+
+    def on(self, batch: list[Row]) -> list[bool]:
+        items = [
+            {"completion": completion, "answer": str(example.fields["answer"])} for _, completion, example in batch
+        ]
+        return [isinstance(answer, dict) and answer.get("right") is True for answer in self._worker.run(items)]
+
+    def close(self) -> None:
+        self._worker.close()
+
+
+class Summary:
+    """Counts verdicts as they come."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._reasons: Counter[str] = Counter()
+        self._disagreements: list[str] = []
+
+    def add(self, number: int, verdict: Verdict, example: Example, other: bool | None) -> None:
+        self._counts.update([verdict.status, *(name for name in ("strict", "flexible") if getattr(verdict, name))])
+        if verdict.reason:
+            self._reasons[re.sub(r"-?\d+(?:[./]\d+)*", "N", verdict.reason)] += 1
+        if other is not None and other != verdict.flexible:
+            self._disagreements.append(
+                f"row {number}: ours {int(verdict.flexible)}, other {int(other)}: "
+                f"answer {verdict.answer[:60]!r}, gold {str(example.fields['answer'])[:60]!r}"
+            )
+
+    def print(self, rows: int, second: str | None) -> None:
+        counts, failures = self._counts, self._counts[MISSING] + self._counts[UNREADABLE]
+        lines = [
+            f"{rows} rows: strict {100 * counts['strict'] / rows:.1f} %, flexible {100 * counts['flexible'] / rows:.1f} %, "
+            f"parse failures {failures} (missing {counts[MISSING]}, unreadable {counts[UNREADABLE]}), "
+            f"verifier errors {counts[ERROR]}"
+        ]
+        lines += [f"{count:6}  {reason}" for reason, count in self._reasons.most_common(SHOWN_REASONS)]
+        if second:
+            lines.append(f"{second} disagrees on {len(self._disagreements)} of {rows}")
+            lines += self._disagreements
+        print("\n".join(lines), file=sys.stderr)

@@ -47,7 +47,7 @@ def render() -> dict[Path, str]:
     rows = "\n".join(f"| `{key}` | {kind} | {default} | {text} |" for key, kind, default, text in _keys(Config, ""))
     return {
         ROOT / "workflow" / "schemas" / "config.schema.json": _json(Config.model_json_schema()),
-        ROOT / "config" / "README.md": f"{HEAD}{rows}\n{_task_options()}",
+        ROOT / "config" / "README.md": f"{HEAD}{rows}\n{_rewards()}{_task_options()}",
         trainer_options.OPTIONS_FILE: _json(trainer_options.generate()),
     }
 
@@ -121,10 +121,19 @@ def _kind(annotation: object) -> str:
     return f"list of {_kind(arguments[0])}" if origin in (list, tuple) else "mapping"
 
 
+def _rewards() -> str:
+    rows = ""
+    for name, reward in sorted(catalogue().rewards.items()):
+        if catalogue().provider("reward", name).distribution == DISTRIBUTION:
+            low, high = reward.bounds
+            rows += f"| `{name}` | {low:g} to {high:g} | {reward.description} |\n"
+    return f"\n## Built-in rewards for `grpo.rewards`\n\n| name | range | what it pays for |\n|---|---|---|\n{rows}"
+
+
 def _task_options() -> str:
     text = ""
     for name, task in sorted(catalogue().tasks.items()):
-        if catalogue().providers["task", name].distribution != DISTRIBUTION:
+        if catalogue().provider("task", name).distribution != DISTRIBUTION:
             continue
         hints = typing.get_type_hints(task.options)
         rows = "\n".join(

@@ -1,5 +1,7 @@
 """Texts that no verifier may take for an answer: hostile in size, shape or intent."""
 
+# ruff: noqa: RUF001 -- look-alike characters are the point
+
 from __future__ import annotations
 
 MARKER = "pwned"

@@ -51,7 +51,7 @@ def test_verify_answers_each_row_in_order(tmp_path, capsys):
     assert [line["answer"] for line in lines] == ["$108", "7.5", "7", "72 or 73", "8", ""]
     assert lines[2]["reason"] == "7 is not 15/2"
     assert said.splitlines() == [
-        "6 rows: strict 16.7 %, flexible 33.3 %, parse failures 2 (missing 1, unreadable 1), verifier errors 0",
+        "6 rows: strict 16.7%, flexible 33.3%, parse failures 2 (missing 1, unreadable 1), verifier errors 0",
         "     2  no <answer>",
         "     2  N is not N",
         "     1  no single number in <answer>",

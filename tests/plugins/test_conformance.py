@@ -95,11 +95,13 @@ def dies(completion, example):
     return good(completion, example)
 
 def task(name, verify, splits=splits, **more):
-    return Task(name, options=Options, splits=splits, system="", user=user, verify=verify, **{"demonstrate": demonstrate, **more})
+    more = {"demonstrate": demonstrate, **more}
+    return Task(name, options=Options, splits=splits, system="", user=user, verify=verify, **more)
 
 @hookimpl
 def rlvr_tasks():
-    for verify in (good, never, always, last_digits, power, raises, evaluates, coin, every_seventh, hashed, slow, hangs, hoards, dies):
+    plain = (good, never, always, last_digits, power, raises, evaluates, coin, every_seventh, hashed)
+    for verify in (*plain, slow, hangs, hoards, dies):
         yield task(verify.__name__, verify)
     yield task("shared", good, shared_splits)
     yield task("shuffled", good, random_splits)
@@ -218,5 +220,5 @@ def test_the_corpus_holds_fifty_payloads_each_once():
     ],
 )
 def test_perturbed_answers_differ_in_the_answer_only(gold, expected):
-    head, _, tail = gold.rpartition("<answer>")
+    head, *_ = gold.rpartition("<answer>")
     assert perturbed(gold) == [f"{head}<answer>{answer}</answer>" for answer in expected]

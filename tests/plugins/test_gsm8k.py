@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT
+from rlvr_plugins.conformance.suite import perturbed
 from rlvr_plugins.manager import catalogue
 from rlvr_plugins.tasks import gsm8k
 from rlvr_plugins.tasks.gsm8k import Options
 from rlvr_plugins.tasks.hub import HubError
-from rlvr_plugins.verifiers.numbers import verify_number
+from rlvr_plugins.verifiers.numbers import parse_number, verify_number
 
 REAL = ROOT.parent / "shared" / "data" / "gsm8k"
 
@@ -98,4 +99,10 @@ def test_every_item_of_the_real_gsm8k_reads_and_verifies():
     train, held_out = gsm8k.splits(options, None, None, 0)
     assert (len(train), len(held_out)) == (7473, 1319)
     task = catalogue().task("gsm8k")
-    assert all(task.verify(task.demonstrate(e), e).strict for e in (*train, *held_out))
+    for example in (*train, *held_out):
+        gold = task.demonstrate(example)
+        assert parse_number(example.fields["answer"]) is not None
+        assert task.verify(gold, example).strict
+        for wrong in perturbed(gold):
+            verdict = task.verify(wrong, example)
+            assert not verdict.strict and not verdict.flexible, wrong

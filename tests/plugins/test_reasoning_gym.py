@@ -53,7 +53,7 @@ def test_what_is_refused(name, expected):
 def test_options_the_data_set_refuses_are_named_before_any_job():
     task = catalogue().task("reasoning_gym:chain_sum")
     for config in ({"terms": 3}, {"min_terms": 9, "max_terms": 2}):
-        with pytest.raises(ValueError, match="options.config: reasoning_gym:chain_sum refuses it: "):
+        with pytest.raises(ValueError, match=r"options\.config: reasoning_gym:chain_sum refuses it: "):
             task.check(Options(config), 10, 10)
     with pytest.raises(ValueError, match="train, sft and eval must be numbers"):
         task.check(Options(), None, 10)
@@ -62,7 +62,7 @@ def test_options_the_data_set_refuses_are_named_before_any_job():
 def test_too_small_a_space_is_said_so():
     task = catalogue().task("reasoning_gym:chain_sum")
     small = Options({"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1})
-    with pytest.raises(ValueError, match="only .* distinct items in .* tries, 5000 asked for"):
+    with pytest.raises(ValueError, match=r"only .* distinct items in .* tries, 5000 asked for"):
         task.splits(small, 4000, 1000, 0)
 
 

@@ -155,7 +155,7 @@ def test_a_verifier_that_raises_is_counted_and_its_completion_is_wrong(monkeypat
     assert values == [[0.0]]
     assert logged["failures/countdown/raised"] == 1
     assert scorer.rows[0]["status"] == "error"
-    with pytest.raises(RlvrError, match="'countdown' failed on 1 of 1 completions .* such as raised: KeyError"):
+    with pytest.raises(RlvrError, match=r"'countdown' failed on 1 of 1 completions .* such as raised: KeyError"):
         strict = Scorer([], {END})
         strict._judges = scorer._judges
         strict._rewarders = scorer._rewarders

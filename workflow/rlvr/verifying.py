@@ -165,7 +165,7 @@ class Summary:
     def print(self, rows: int, second: str | None) -> None:
         counts, failures = self._counts, self._counts[MISSING] + self._counts[UNREADABLE]
         lines = [
-            f"{rows} rows: strict {100 * counts['strict'] / rows:.1f} %, flexible {100 * counts['flexible'] / rows:.1f} %, "
+            f"{rows} rows: strict {counts['strict'] / rows:.1%}, flexible {counts['flexible'] / rows:.1%}, "
             f"parse failures {failures} (missing {counts[MISSING]}, unreadable {counts[UNREADABLE]}), "
             f"verifier errors {counts[ERROR]}"
         ]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 from pathlib import Path
 
 import pytest
 import yaml
+from trl.trainer import grpo_trainer
 
 from conftest import MICRO, ROOT
-from rlvr import config, generated, slices
+from rlvr import config, generated, slices, trainer_options
 from rlvr.errors import RlvrError
 
 
@@ -42,6 +44,19 @@ def with_value(path: str, value: object) -> dict:
         ("grpo.trainer.num_generations", 3, "grpo.trainer.num_generations: 3 is not possible with 8 completions"),
         ("grpo.variants.dapo.trainer", {"num_generations": 3}, "grpo.variants.dapo.trainer.num_generations: 3 is"),
         ("grpo.rewards.correctness", float("inf"), "grpo.rewards.correctness: Infinity is not possible"),
+        ("grpo.rewards.correctness", 1e38, "grpo.rewards.correctness: 1e+38 is not possible"),
+        ("grpo.max_failures", 1.5, "grpo.max_failures: 1.5 is not possible"),
+        ("grpo.trainer.loss_type", "dpo", "grpo.trainer.loss_type: 'dpo' is not possible; allowed: grpo, dapo"),
+        (
+            "grpo.trainer.multi_objective_aggregation",
+            "normalise",
+            "grpo.trainer.multi_objective_aggregation: 'normalise' is not possible; allowed: sum_then_normalize, normalize_then_sum",
+        ),
+        (
+            "tasks",
+            {"reasoning_gym:nope": {"train": 1, "eval": 1}},
+            "tasks.reasoning_gym:nope: task 'reasoning_gym:nope': no",
+        ),
         ("grpo.rewards.correctness", "1.0", 'grpo.rewards.correctness: "1.0" is not possible'),
         ("grpo.rewards", {}, "grpo.rewards: {} is not possible"),
         ("grpo.rewards.formats", 1.0, "grpo.rewards.formats: unknown reward 'formats'; did you mean 'format'?"),
@@ -155,3 +170,10 @@ def test_values_that_would_fail_hours_later_are_named_now(tmp_path, path, value,
 def test_a_key_that_is_no_name_is_one_line(tmp_path):
     with pytest.raises(RlvrError, match="line 1: a key must be a name"):
         load(tmp_path, "{{ name }}: 1")
+
+
+def test_trl_knows_the_choices_we_allow():
+    source = inspect.getsource(grpo_trainer)
+    for name, choices in trainer_options.CHOICES.items():
+        assert name in trainer_options.known()["grpo"]
+        assert all(f'"{choice}"' in source for choice in choices), name

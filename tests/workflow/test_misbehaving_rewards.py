@@ -56,6 +56,7 @@ def strange(tmp_path):
 def config(rewards: dict[str, float], max_failures: float) -> dict:
     changed = copy.deepcopy(MICRO)
     changed["grpo"] |= {"rewards": rewards, "max_failures": max_failures, "variants": {"dapo": {}}}
+    changed["grpo"]["trainer"]["multi_objective_aggregation"] = "normalize_then_sum"
     return changed
 
 

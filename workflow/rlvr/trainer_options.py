@@ -39,6 +39,14 @@ OWNED = {
     "local_rank": "the launcher",
 }
 
+CHOICES = {
+    "loss_type": ("grpo", "dapo", "dr_grpo", "bnpo", "cispo", "sapo", "vespo", "luspo"),
+    "scale_rewards": ("group", "batch", "none"),
+    "multi_objective_aggregation": ("sum_then_normalize", "normalize_then_sum"),
+    "importance_sampling_level": ("token", "sequence"),
+}
+"""What GRPO's options may say where TRL itself looks only once it trains."""
+
 _TYPES = {
     "int": "integer",
     "float": "number",
@@ -84,6 +92,8 @@ def check_options(stage: str, options: dict[str, Any]) -> None:
             raise ValueError(f"trainer.{name}: unknown option; {hint}allowed: those of TRL's {stage.upper()}Config")
         if not _fits(value, table[name]):
             raise ValueError(f"trainer.{name}: {value!r} is not possible; allowed: {table[name]}")
+        if stage == "grpo" and isinstance(value, str) and value not in CHOICES.get(name, (value,)):
+            raise ValueError(f"trainer.{name}: {value!r} is not possible; allowed: {', '.join(CHOICES[name])}")
 
 
 def check_groups(options: dict[str, Any], where: str) -> None:

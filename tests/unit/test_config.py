@@ -50,7 +50,7 @@ def with_value(path: str, value: object) -> dict:
         (
             "grpo.trainer.multi_objective_aggregation",
             "normalise",
-            "grpo.trainer.multi_objective_aggregation: 'normalise' is not possible; allowed: sum_then_normalize, normalize_then_sum",
+            "grpo.trainer.multi_objective_aggregation: 'normalise' is not possible; allowed: sum_",
         ),
         (
             "tasks",

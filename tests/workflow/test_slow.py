@@ -123,3 +123,17 @@ def test_every_preset_plans(path, tmp_path):
     output = snakemake(checkout, "--dry-run", "--configfile", f"config/presets/{path.name}").stdout
     assert f"results/{config.experiment}/report/index.html" in output or "Job stats" in output
     shutil.rmtree(checkout)
+
+
+def test_a_task_of_reasoning_gym_runs_from_data_to_table(tmp_path):
+    checkout = copy_checkout(tmp_path / "checkout")
+    name = "reasoning_gym:chain_sum"
+    tasks = {name: {"train": 64, "sft": 64, "eval": 12, "options": {"config": {"max_terms": 3}}}}
+    write_config(checkout, {**MICRO, "tasks": tasks})
+    snakemake(checkout)
+    report = checkout / "results/micro/report"
+    table = pd.read_csv(report / "pass_at_1.csv")
+    assert set(table["task"]) == {name} and (table["n"] == 12).all()
+    scores = pd.read_parquet(checkout / "results/micro/eval/base" / name / "greedy/scores.parquet")
+    assert not (scores["status"] == "error").any()
+    assert planned(checkout) == {}

@@ -22,11 +22,23 @@ MAX_DEPTH = 30
 TAIL = 1_000
 _RULE = "only integers, + - * / and parentheses are allowed"
 _SIGNS = str.maketrans({"×": "*", "·": "*", "⋅": "*", "∙": "*", "÷": "/", "∕": "/", "−": "-", "–": "-"})
-_COMMANDS = {"\\times": "*", "\\cdot": "*", "\\div": "/", "\\left(": "(", "\\right)": ")"}
+_COMMANDS = (
+    (re.compile(r"\\(?:times|cdot)(?![A-Za-z])"), "*"),
+    (re.compile(r"\\div(?![A-Za-z])"), "/"),
+    (re.compile(r"\\(?:left|right) ?(?=[()])|\\[,;!: ]"), " "),
+)
 _SPACES = re.compile("[ \t\r\n\u00a0\u2009\u202f]+")
 _WRAPPERS = (("\\(", "\\)"), ("\\[", "\\]"), ("$$", "$$"), ("$", "$"), ("`", "`"), ("**", "**"), ("\\boxed{", "}"))
 _ALLOWED = re.compile(r"[0-9+\-*/() ]+")
-_RUN = re.compile(r"[0-9(][0-9+\-*/() ]*+(?:= ?[0-9]+)?")
+_RUN = re.compile(r"[0-9(][0-9+\-*/() ]*+(?:= ?[0-9]+(?![0-9]| ?[-+*/(]))?")
+_EMPHASIS = re.compile(r"(?<![\w)*])\*\*(?=[^\s*])([^*]*)\*\*(?![\w(*])")
+_MARKUP = re.compile(r"[$`]|</?[a-z]{1,20}>")
+_TIED_BEFORE = re.compile(
+    r"[\w.\])}]$|[-+*/^×÷<>≠!\[{\\]\s*$|[0-9)]\s*[-+*/][^=]*=\s*$|[=<>!]=\s*$|[0-9].*(?:[,;|]|\b(?:or|and|nor)\b)\s*$"
+    r"|(?:\b(?:not|never)|n['’]t)\s*$"
+)
+_BULLET = re.compile(r"\s*[-+*]\s+$")
+_TIED_AFTER = re.compile(r"\s*[=^%\[{<>≠]|\.[0-9]|\w|\s*(?:or\b|is(?:\s+not|n['’]t)\b)")
 _OPERATORS = {
     ast.Add: ("+", lambda a, b: a + b),
     ast.Sub: ("-", lambda a, b: a - b),
@@ -51,9 +63,11 @@ def parse_expression(text: str, operators: str = OPERATORS) -> tuple[Fraction, l
 def read_answer(text: str, target: int, operators: str = OPERATORS) -> tuple[Fraction, list[int]]:
     """As `parse_expression`, for a text that may end in `= target`. Raises Refused."""
     left, equals, right = _plain(text).partition("=")
-    if equals and right.strip() != str(target):
+    if not equals:
+        return _parse(left, operators)
+    if _unwrap(right.strip()) != str(target):
         raise Refused("what follows = is not the target")
-    return _parse(left.strip(), operators)
+    return _parse(_unwrap(left.strip()), operators)
 
 
 def judge(text: str, numbers: Sequence[int], target: int, operators: str = OPERATORS) -> str:
@@ -79,11 +93,16 @@ def _plain(text: str) -> str:
     if len(text) > MAX_CHARACTERS:
         raise Refused(f"longer than {MAX_CHARACTERS} characters")
     text = _unwrap(_SPACES.sub(" ", text).strip())
+    return _signs(text).strip()
+
+
+def _signs(text: str) -> str:
+    """The text with its operators as Python writes them."""
     if "\\" in text:
         text = latex.replace_fractions(text, "(({0})/({1}))")
-        for command, sign in _COMMANDS.items():
-            text = text.replace(command, sign)
-    return text.translate(_SIGNS).strip()
+        for pattern, sign in _COMMANDS:
+            text = pattern.sub(sign, text)
+    return text.translate(_SIGNS)
 
 
 def _unwrap(text: str) -> str:
@@ -174,9 +193,19 @@ def _last_expression(text: str) -> str:
     statement = stated(text)
     if statement and statement[1]:
         return statement[0]
-    tail = text[-TAIL:] if statement is None else statement[0][:TAIL]
-    for command, sign in _COMMANDS.items():
-        tail = tail.replace(command, sign)
-    tail = latex.replace_fractions(tail, "(({0})/({1}))").translate(_SIGNS)
-    runs = [run.rstrip(" +-*/(") for line in tail.splitlines() for run in _RUN.findall(line)]
-    return next((run for run in reversed(runs) if re.search(r"[+*/-]", run)), "")
+    tail = _signs(text[-TAIL:] if statement is None else statement[0][:TAIL])
+    for line in reversed(tail.splitlines()):
+        line = _EMPHASIS.sub(r" \1 ", _MARKUP.sub(" ", line))
+        runs = [run for run in _RUN.finditer(line) if re.search("[+*/-]", run[0])]
+        if runs:
+            return _untied(runs[-1], line)
+    return ""
+
+
+def _untied(run: re.Match, line: str) -> str:
+    """An expression in prose, "" where what stands around it belongs to it: `x*1+2`, `1+2^3`, `1+2 or 3+4`."""
+    text = run[0].rstrip(" (")
+    before, after = line[: run.start()], line[run.start() + len(text) :]
+    tied = _TIED_BEFORE.search(before[-80:]) and not _BULLET.fullmatch(before)
+    factorial = after.startswith("!") and "=" not in text
+    return "" if tied or factorial or _TIED_AFTER.match(after) else text

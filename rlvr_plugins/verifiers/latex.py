@@ -6,22 +6,23 @@ import re
 
 _BRACES = re.compile(r"\\boxed\s*\{|\\?[{}]")
 _FRACTION = re.compile(r"\\[dt]?frac\s*(?:\{([^{}]*)\}|(\d))\s*(?:\{([^{}]*)\}|(\d))")
-_TEXT = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mathsf|mbox|operatorname|emph)\s*\{([^{}]*)\}")
+_TEXT = re.compile(
+    r"\\(?:text|textbf|underline|fbox|textit|textrm|mathrm|mathbf|mathit|mathsf|mbox|operatorname|emph)\s*\{([^{}]*)\}"
+)
 
 
 def last_box(text: str) -> str | None:
     r"""What stands in the closed `\boxed{…}` that opens last, so in the innermost one; None without one."""
-    boxes = _boxes(text)
-    start, end, _ = max(boxes, default=(0, 0, 0))
-    return text[start:end] if boxes else None
+    start, end, _ = max(boxes(text), default=(0, -1, 0))
+    return text[start:end] if end >= 0 else None
 
 
 def outside_boxes(text: str) -> int:
     """Number of closed boxes that do not stand within another one."""
-    return sum(depth == 0 for *_, depth in _boxes(text))
+    return sum(depth == 0 for *_, depth in boxes(text))
 
 
-def _boxes(text: str) -> list[tuple[int, int, int]]:
+def boxes(text: str) -> list[tuple[int, int, int]]:
     r"""Begin and end of what each closed box holds, and the boxes open around it; `\{` and `\}` are text."""
     opened: list[int | None] = []
     found, depth = [], 0

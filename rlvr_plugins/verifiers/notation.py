@@ -15,7 +15,7 @@ _TRANSLATION = str.maketrans(
     {
         **_FULL_WIDTH,
         **dict.fromkeys("−–‐‑‒﹣", "-"),
-        **dict.fromkeys("\u00a0\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000\t\r", " "),
+        **dict.fromkeys("\u00a0\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000\t\r~", " "),
         **{sign: f" {fraction}" for sign, fraction in _FRACTIONS.items()},
         "￥": "¥",
         "￡": "£",
@@ -44,9 +44,14 @@ _LATEX = (
     (re.compile(r"\\!"), ""),
     (re.compile(r"\\(?:[,;: ]|quad|qquad|left|right|displaystyle|[()\[\]])"), " "),
     (re.compile(r"\\([$%{}#&_])"), r"\1"),
-    (re.compile(r"\\(?:times|cdot)\b"), "×"),
-    (re.compile(r"\\(?:approx|Rightarrow|implies|to|rightarrow)\b"), "="),
+    (re.compile(r"\\(?:times|cdot)(?![A-Za-z])"), "×"),
+    (re.compile(r"\\(?:approx|Rightarrow|implies|to|rightarrow)(?![A-Za-z])"), "="),
+    (re.compile(r"\\(?:therefore|sim|boxed)(?![A-Za-z{])|\\\\\s*\Z"), " "),
 )
+_TAG = re.compile(r"</?(?:b|i|u|em|strong|code|span|p|br)\s*/?>", re.IGNORECASE)
+_FENCE = re.compile(r"```\w*\n(.*)\n```", re.DOTALL)
+_INVISIBLE = "\ufeff\u200b\u200c\u200d\u200e\u200f\u2060"
+
 FRACTION = " {0}/{1} "
 
 
@@ -59,6 +64,11 @@ def plain(text: str, whole: bool = True) -> str | None:
     """
     if _UNREADABLE.search(text):
         return None
+    text = text.strip(_INVISIBLE)
+    if "<" in text:
+        text = _TAG.sub(" ", text)
+    fence = _FENCE.fullmatch(text)
+    text = fence[1] if fence else text
     text = text.translate(_TRANSLATION).replace("{,}", ",")
     text = re.sub(r"\^\{\s*([^{}]*?)\s*\}", r"^\1", text)
     text = _SUPERSCRIPT.sub(lambda match: f"^{match[0].translate(_SUPERSCRIPTS)}", text)
@@ -81,5 +91,5 @@ def plain(text: str, whole: bool = True) -> str | None:
     text = _CURRENCY_BEFORE.sub(r"  \1\2", text)
     text = _CURRENCY_AFTER.sub("  ", text)
     text = _NEGATIVE.sub("-", text)
-    text = re.sub(r"(?<=[0-9])~(?=[0-9])", " ", text)
+    text = re.sub(r"(?<=[^\W\d_]) +\^(?=[-0-9])", "^", text)
     return "\n".join(line.strip() for line in text.split("\n")).strip()

@@ -6,7 +6,8 @@ import re
 from fractions import Fraction
 
 from rlvr_plugins.types import ERROR, UNREADABLE, Example, Verdict
-from rlvr_plugins.verifiers.extraction import stated
+from rlvr_plugins.verifiers import units
+from rlvr_plugins.verifiers.extraction import joined, stated, without_end_tokens
 from rlvr_plugins.verifiers.notation import plain
 from rlvr_plugins.verifiers.tags import read_tags, shown
 
@@ -23,7 +24,7 @@ _NUMBER = re.compile(
     (?:
         (?P<whole>[0-9]+)\ +(?P<part>[0-9]+)\ */\ *(?P<parts>[0-9]+)
       | (?P<numerator>{_DECIMAL})\ */\ *(?P<denominator>{_DECIMAL})
-      | (?:(?P<factor>{_DECIMAL})\ *[×*x]\ *)?10\ *\^\ *(?P<power>[-+]?[0-9]{{1,3}})
+      | (?:(?P<factor>{_DECIMAL})\ *[×*x·]\ *)?10\ *\^\ *(?P<power>[-+]?[0-9]{{1,3}})
       | (?P<decimal>{_DECIMAL})(?:[eE](?P<exponent>[-+]?[0-9]{{1,3}}))?
     )
     (?![0-9])
@@ -31,28 +32,16 @@ _NUMBER = re.compile(
     re.VERBOSE,
 )
 _PLAIN = re.compile(r"\s*(-?)\$?([0-9]{1,18}|[1-9][0-9]{0,2}(?:,[0-9]{3}){1,5})\.?\s*")
-_SCALES = {"k": 3, "hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
-_SCALE = re.compile(r"(?:[kK](?![^\W_])|\ ?(?:hundred|thousand|million|billion|trillion)\b)", re.IGNORECASE)
-_GLUED = re.compile(r"[^\W\d_]+")
-_ONE_LETTER_UNITS = frozenset("gmshdwlLCFKJWVAtcp")
-_BEFORE = re.compile(r"(?:[^\W\d_]|(?<=[^\W\d_])-(?=[^\W\d_])|[\s.,;:!'\"‘’“”()\[\]{}#~&>])*")
-_AFTER = re.compile(
-    r"""(?:[^\W\d_]|[-/·][ ]?(?=[^\W\d_])|(?<=[^\W\d_])\^-?[0-9](?![0-9])
-    |[.,;:!?](?![^\W_])|(?<=[^\W\d_])\.|[\s'"‘’“”()\[\]{}°%‰&])*""",
-    re.VERBOSE,
-)
 _OTHER_BASE = re.compile(r"[xXoObB]")
-_NO_UNIT = re.compile(
-    r"(?<![^\W_])(?:x|y|z|n|i|e|pi|or|nor|not|neither|sqrt|log|plus|minus|half|hundred|thousand|[mbtr]illion)(?![^\W_])"
-    r"|n['’]t\b|\band (?:a|an|one|two|three)\b|[\u0370-\u039c\u039e-\u03a8\u03aa-\u03bb\u03bd-\u03ff]"
+_SEPARATED = re.compile(r"[0-9][^=]*(?:[;\n]|,\s*(?![0-9])|\b(?:and|or|maybe)\b|\s[^\W\d_]\s*$)")
+_BEFORE_DENIED = re.compile(
+    r"(?:\b(?:not|never|cannot|than|except)|n['’]t)\s+(?:\w+\s+){0,2}[$(]?\s*$"
+    r"|(?:[<>≠≤≥]|!=|\\[a-zA-Z]+|\b(?:log|ln|sin|cos|tan|sqrt|root of))\s*(?:\[[^\]]*\])?\s*[({]?\s*$",
+    re.IGNORECASE,
 )
-_NEGATION = re.compile(r"\b(?:or|nor|not|neither)\b|n['’]t\b", re.IGNORECASE)
-_SEPARATED = re.compile(r"[0-9][^=]*(?:[;\n]|,\s|\b(?:and|or)\b)")
-_JOINED_BEFORE = re.compile(
-    r"(?:[0-9][\w%°.)]*|\))\s*(?:[-+*/×^:;,|±]|\b(?:or|and|to|vs\.?|versus)\b)?\s*[(]?$"
-    r"|[0-9][^\n.;=]{0,30}\b(?:or|and|to)\s+$"
+_STOPS = re.compile(
+    r"(?:\s+[^\W\d_][\w'’/-]*){0,3}?\s*(?:$|[.;,!?)\]}]|\s(?:because|since|as|for|in|per|each|total|at|after|when|so)\b)"
 )
-_JOINED_AFTER = re.compile(r"\s*(?:[^\W\d_]+\s+)?(?:[-+*/×^:;,|±]|\b(?:or|and|to|vs\.?|versus)\b)\s*[(]?[-+]?[0-9]")
 
 
 def parse_number(text: str) -> Fraction | None:
@@ -63,45 +52,37 @@ def parse_number(text: str) -> Fraction | None:
     equation, LaTeX, Markdown emphasis and full-width digits. Sums and products are no number, nor
     is a text of more than 200 characters.
     """
-    quick = _PLAIN.fullmatch(text) if len(text) <= MAX_CHARACTERS else None
-    if quick:
-        return Fraction(int(quick[1] + quick[2].replace(",", "")))
     if len(text) > MAX_CHARACTERS:
         return None
+    quick = _PLAIN.fullmatch(text)
+    if quick:
+        return Fraction(int(quick[1] + quick[2].replace(",", "")))
     read = plain(text.strip())
     if read is None:
         return None
     *left, right = read.split("=")
     if any(_SEPARATED.search(part) for part in left):
         return None
-    right = right.strip()
-    found = list(_NUMBER.finditer(right))
+    value = _only_number(right.strip())
+    others = [_only_number(part.strip()) for part in left if "/" not in part]
+    return None if any(other is not None and other != value for other in others) else value
+
+
+def _only_number(text: str) -> Fraction | None:
+    """The value of the one number in a text of one line, where all else is label and unit."""
+    found = list(_NUMBER.finditer(text))
     if len(found) != 1:
         return None
-    return _read(found[0], right)
-
-
-def _read(match: re.Match, text: str) -> Fraction | None:
-    """The value of a match and its scale word; None where what stands around it is no unit or label."""
+    (match,) = found
     before, after = text[: match.start()], text[match.end() :]
+    repeats = "." in match[0] and after.startswith(("..", "…"))
+    if repeats or (match[0] == "0" and _OTHER_BASE.match(after)):
+        return None
+    power, after = units.scale(after)
+    if not units.is_label(before) or not units.is_unit(after):
+        return None
     value = _value(match)
-    scale = _SCALE.match(after)
-    if scale:
-        after = after[scale.end() :]
-        value = value and value * 10 ** _SCALES[scale[0].strip().lower()]
-    elif not _is_unit(_GLUED.match(after)):
-        return None
-    if match[0] == "0" and _OTHER_BASE.match(after):
-        return None
-    if not _BEFORE.fullmatch(before) or _NEGATION.search(before):
-        return None
-    if not _AFTER.fullmatch(after) or _NO_UNIT.search(after):
-        return None
-    return value
-
-
-def _is_unit(glued: re.Match | None) -> bool:
-    return glued is None or len(glued[0]) > 1 or glued[0] in _ONE_LETTER_UNITS or not glued[0].isascii()
+    return value and value * 10**power
 
 
 def _value(match: re.Match) -> Fraction | None:
@@ -133,32 +114,39 @@ def find_number(text: str) -> tuple[str, Fraction | None]:
     r"""The number a text ends in, as it stands there and as a value.
 
     It follows the last `####`, `\boxed{` or "the answer is"; without these it is the last number. A
-    number that is joined to another one ("72 or 73", "5 - 6") is none.
+    number that is joined to another one ("72 or 73", "5 - 6") or denied ("not 72") is none.
     """
+    text = without_end_tokens(text)
     statement = stated(text)
     if statement:
         said, alone = statement
         value = parse_number(said)
         if alone or value is not None:
             return said, value
-        first = _lone(said[:MAX_CHARACTERS], last=False)
-        if first[1] is not None:
-            return first
-    return _lone(text[-TAIL:], last=True)
+        first = _lone(said[:MAX_CHARACTERS].rpartition("=")[2], 0)
+        if first and (first[1] is None or _STOPS.match(first[2])):
+            return first[:2]
+    last = _lone(text[-TAIL:], -1)
+    return last[:2] if last else ("", None)
 
 
-def _lone(text: str, last: bool) -> tuple[str, Fraction | None]:
-    """The first or the last number in a text, unless it is joined to another one."""
+def _lone(text: str, place: int) -> tuple[str, Fraction | None, str] | None:
+    """The first (0) or last (-1) number in a text and what follows it; its value is None where it is
+    joined to another one, denied, or part of something else. None where there is no number."""
     read = plain(text, whole=False)
     found = list(_NUMBER.finditer(read)) if read else []
     if not found:
-        return "", None
-    match = found[-1 if last else 0]
+        return None
+    match = found[place]
     before, after = read[: match.start()], read[match.end() :]
-    joined = _JOINED_BEFORE.search(before[-60:]) or _JOINED_AFTER.match(after[:60])
     glued = re.match(r"\S*", after)[0]
-    broken = not _AFTER.fullmatch(glued) or not _is_unit(_GLUED.match(glued)) or (last and re.search("[0-9]", after))
-    return match[0].strip(), None if joined or broken else _value(match)
+    none = (
+        joined(before, after)
+        or _BEFORE_DENIED.search(before[-60:])
+        or not units.is_unit(glued)
+        or (place == -1 and re.search("[0-9]", after))
+    )
+    return match[0].strip(), None if none else _value(match), after
 
 
 def verify_number(completion: str, example: Example) -> Verdict:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rlvr_plugins.verifiers.extraction import without_end_tokens
+
 REASONING = ("think", "reasoning")
 SHOWN_CHARACTERS = 200
 
@@ -27,8 +29,8 @@ class Tagged:
 
 def read_tags(completion: str) -> Tagged:
     """Splits a completion into its tagged parts in linear time; never raises."""
-    text = completion.strip()
-    last = text.rfind("</answer>")
+    text = without_end_tokens(completion).strip()
+    last = text.rfind("</answer>") if "</answer>" in text else -1
     start = text.rfind("<answer>", 0, last) if last >= 0 else -1
     if start < 0:
         return Tagged(None, False, 0)

@@ -163,3 +163,62 @@ def test_a_wrong_answer_survives_none(expression, wrapper, position, change):
 def test_no_text_raises(text):
     for completion in (text, f"<think></think><answer>{text}</answer>"):
         assert verify_countdown(completion, EXAMPLE).status
+
+
+SUM = Example("1,2,3=6", {"numbers": [1, 2, 3], "target": 6})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1 + 2 + 3",
+        "I get 1+2+3 = 6.",
+        "so 1+2+3 (all used)",
+        "- 1+2+3",
+        "6 = 1+2+3",
+        "x = 1+2+3",
+        "The answer is 1+2+3.",
+        "**1+2+3** = 6",
+        "The expression is: (1+2)+3",
+        "1+2+3\n\nDone.",
+        "\\boxed{1+2+3}",
+        "answer: `1+2+3`",
+        "$1+2+3=6$",
+    ],
+)
+def test_an_expression_in_prose_is_found(text):
+    assert verify_countdown(text, SUM).flexible
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "100.1+2+3",
+        "10e1+2+3",
+        "2^1+2+3",
+        "-1+2+3",
+        "x-1+2+3",
+        "7\xd7[1+2+3]",
+        "9/[1+2+3]",
+        "1+2+3^2",
+        "1+2+3.5",
+        "1+2+3!",
+        "1+2+3*x",
+        "1+2+3 = 6 = 7",
+        "1+2+3==6",
+        "3-2-1 or 1+2+3",
+        "1+2+3 is not 6",
+        "<answer>-1+2+3</answer>",
+        "<answer>1-2-3, 1+2-3, 1+2+3</answer>",
+    ],
+)
+def test_a_piece_of_another_expression_is_not(text):
+    assert not verify_countdown(text, SUM).flexible
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1 + 2 + 3 = $6$", "\\boxed{1+2+3} = 6", "$1+2+3$ = 6", "**1+2+3** = 6", "\\left (1+2\\right )+3", "1\\,+2+3"],
+)
+def test_marks_may_stand_around_either_side_of_the_target(text):
+    assert verify_countdown(f"<think>x</think><answer>{text}</answer>", SUM).strict

@@ -118,6 +118,14 @@ STATED: list[tuple[str, int | str]] = [
     # Whitespace and newlines around
     (" 72 ", 72), ("\t72", 72), ("\n72\n", 72), ("72\r\n", 72), ("\u00a072\u00a0", 72), ("\n\n  -5  \n", -5),
     ("Answer:\n72", 72), ("\n**72**\n", 72), ("\n\\boxed{72}\n", 72), ("  $1,000.00  ", 1000),
+    # As models write it: units in LaTeX, scale words, HTML, fences
+    ("72 lakh", 7200000), ("2 crore", 20000000), ("5bn", 5000000000), ("72 mln", 72000000),
+    ("\\boxed{25 \\text{ cm}^2}", 25), ("25\\,\\text{cm}^2", 25), ("72 \\text{cm}^3", 72),
+    ("72 \\mathrm{~cm}", 72), ("\\boxed{72~\\text{clips}}", 72), ("\\boxed{5\\times10^3}", 5000),
+    ("5\\cdot10^3", 5000), ("5 \xb7 10^3", 5000), ("72\u200b", 72), ("\ufeff72", 72), ("72\u2026", 72),
+    ("72\u3002", 72), ("<b>72</b>", 72), ("\\underline{72}", 72), ("\\fbox{72}", 72), ("\\boxed 72", 72),
+    ("\\therefore 72", 72), ("\\sim 72", 72), ("72\\\\", 72), ("```\n72\n```", 72), ("6*4 = 24 = 24", 24),
+    ("Total = 5 apples + 3 apples = 8 apples", 8),
 ]
 
 NO_ANSWER: list[str] = [
@@ -173,6 +181,13 @@ NO_ANSWER: list[str] = [
     r"\boxed{\boxed{}}", r"\text{}", "a" * 300, "1" * 5000, "-" * 5000, "$" * 5000, " " * 10000, "(" * 10000,
     "[" * 10000, "{" * 10000, r"\boxed{" * 3000, r"\frac{" * 3000, "1/" * 3000, "1," * 3000, "9^" * 3000, "½" * 1000,
     "**" * 3000,
+    # Contradictions, denials, functions, words that change the value
+    "72 = 73", "1 = 2 = 3 = 73", "72 \u2192 73", "72 -> 73", "(72) = 73", "72,x=73", "x=72,y=73", "72 maybe x=73",
+    "A=5,B=6", "a = 5 b = 6", "72 squared", "72 factorial", "72 times two", "72 divided by two", "72 base five",
+    "72 and seventy-three", "twice 72", "square root of 72", "sin 72", "cos(72)", "log(72)", "at least 72",
+    "less than 72", "anything except 72", "never 72", "cannot be 72", "wrong: 72", "72 is wrong", "5 B", "72 M",
+    "3\u4e07", "3 halves", "5 hundredths", "thirty 5", "72\u2461", "0.333...", "x != 72", "\\neq 72", "x \\ge 72",
+    "\\log 72", "\\sqrt[3]{72}", "1.5M",
 ]
 # fmt: on
 

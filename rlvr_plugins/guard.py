@@ -54,6 +54,8 @@ def value_of(reward: Reward, returned: Any) -> Outcome:
         failure = "wrong_length"
     elif not isinstance(returned, numbers.Real):
         failure = "not_a_number"
+    elif isinstance(returned, numbers.Rational):
+        failure = "" if low <= returned <= high else "out_of_range"
     elif math.isnan(returned):
         failure = "nan"
     elif math.isinf(returned):
@@ -71,8 +73,8 @@ def score_one(reward: Reward, sample: Sample) -> Outcome:
         return value_of(reward, reward.function(sample))
     except MemoryError:
         return Outcome(reward.bounds[0], "memory", "out of memory")
-    except Exception as error:
-        return Outcome(reward.bounds[0], "raised", _line(f"{type(error).__name__}: {error}"))
+    except (Exception, SystemExit) as error:
+        return Outcome(reward.bounds[0], "raised", _said(error))
 
 
 def judge_one(task: Task, completion: str, example: Example) -> Verdict:
@@ -81,16 +83,63 @@ def judge_one(task: Task, completion: str, example: Example) -> Verdict:
         verdict = task.verify(completion, example)
     except MemoryError:
         return failed("memory", "out of memory")
-    except Exception as error:
-        return failed("raised", _line(f"{type(error).__name__}: {error}"))
+    except (Exception, SystemExit) as error:
+        return failed("raised", _said(error))
     if not isinstance(verdict, Verdict):
         return failed("raised", f"returned {type(verdict).__name__}, not a Verdict")
+    problem = _unsound(verdict)
+    return failed("raised", f"returned a Verdict whose {problem}") if problem else verdict
+
+
+def verdict_from_json(content: Any) -> Verdict:
+    """The verdict that a worker sent. Raises ValueError where it is none."""
+    try:
+        verdict = Verdict(**content)
+        problem = _unsound(verdict)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+    if problem:
+        raise ValueError(problem)
     return verdict
+
+
+_FIELDS = {
+    "strict": bool,
+    "flexible": bool,
+    "well_formed": bool,
+    "answer": str,
+    "reason": str,
+    "answers": int,
+}
+
+
+def _unsound(verdict: Verdict) -> str:
+    """What is wrong with the types of a verdict's fields, "" where nothing is."""
+    for name, kind in _FIELDS.items():
+        value = getattr(verdict, name)
+        if type(value) is not kind:
+            return f"{name} is {_line(repr(value))}, not {kind.__name__}"
+    return ""
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return _line(f"{type(error).__name__}: {error}")
+    except Exception:
+        return type(error).__name__
 
 
 def failed(kind: str, detail: str) -> Verdict:
     """The verdict where a verifier failed: wrong, with the kind of failure at the head of the reason."""
     return Verdict(False, False, False, "", f"{kind}: {detail}", ERROR)
+
+
+def failure_of(verdict: Verdict) -> str:
+    """The kind of failure behind a verdict; "error" where the verifier itself said so, "" where there is none."""
+    if verdict.status != ERROR:
+        return ""
+    kind = verdict.reason.partition(":")[0]
+    return kind if kind in FAILURES else "error"
 
 
 def _line(text: str) -> str:
@@ -115,9 +164,9 @@ class Judge:
         if isinstance(answer, Failure):
             return failed(answer.kind, answer.detail)
         try:
-            return Verdict(**answer["verdict"])
-        except (KeyError, TypeError, ValueError) as error:
-            return failed("crashed", f"the worker answered nonsense ({error})")
+            return verdict_from_json(answer.get("verdict"))
+        except ValueError as error:
+            return failed("crashed", _line(f"the worker answered nonsense ({error})"))
 
     def close(self) -> None:
         if self._worker:

@@ -1,7 +1,8 @@
 """A worker process with a time and memory budget, killed and started again when it passes them.
 
-It speaks JSON lines in both directions, so that nothing a plugin sends is ever unpickled here. It bounds
-time and memory; it is no sandbox.
+It speaks JSON lines in both directions, so that nothing a plugin sends is ever unpickled here; each question
+has a number, which its answer repeats. It bounds time and memory; it is no sandbox. Use a worker from one
+thread: on Linux it dies with the thread that started it.
 """
 
 from __future__ import annotations
@@ -52,12 +53,13 @@ class Worker:
         folder: Path | None = None,
     ) -> None:
         self.limits = limits
-        self._command = [sys.executable, "-m", "rlvr_plugins.worker", kind, name, str(limits.memory_mib)]
+        arguments = [kind, name, str(limits.memory_mib), str(os.getpid())]
+        self._command = [sys.executable, "-m", "rlvr_plugins.worker", *arguments]
         path = [str(Path(__file__).parents[1]), *filter(None, sys.path)]
         self._environment = {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(path)), **(environment or {})}
         self._folder = folder
         self._process: subprocess.Popen | None = None
-        self._buffer = b""
+        self._asked = 0
 
     def run(self, items: Sequence[Mapping[str, Any]]) -> list[dict[str, Any] | Failure]:
         """One answer an item, in their order; an item that passes a limit costs only itself.
@@ -80,7 +82,7 @@ class Worker:
         return answers
 
     def close(self) -> None:
-        """Kills the process and whatever it started."""
+        """Kills the process and those it started, less any that left its process group."""
         if self._process is None:
             return
         try:
@@ -90,7 +92,7 @@ class Worker:
         self._process.wait()
         self._process.stdin.close()
         self._process.stdout.close()
-        self._process, self._buffer = None, b""
+        self._process = None
 
     def __del__(self) -> None:
         self.close()
@@ -116,7 +118,11 @@ class Worker:
             raise WorkerError(ready.detail if isinstance(ready, Failure) else str(ready.get("error", ready)))
 
     def _ask(self, item: Mapping[str, Any], seconds: float) -> dict[str, Any] | Failure:
-        answer = self._exchange(json.dumps(item).encode() + b"\n", time.monotonic() + seconds)
+        self._asked += 1
+        question = json.dumps({"id": self._asked, "item": item}).encode() + b"\n"
+        answer = self._exchange(question, time.monotonic() + seconds)
+        if isinstance(answer, dict) and answer.pop("id", None) != self._asked:
+            answer = Failure("crashed", "an answer to another question")
         if isinstance(answer, Failure):
             self.close()
         return answer
@@ -124,12 +130,12 @@ class Worker:
     def _exchange(self, message: bytes, deadline: float) -> dict[str, Any] | Failure:
         """Sends a message and waits for one line."""
         begun, process = time.monotonic(), self._process
-        waiting = memoryview(message)
+        waiting, received = memoryview(message), b""
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
             if waiting:
                 selector.register(process.stdin, selectors.EVENT_WRITE)
-            while b"\n" not in self._buffer:
+            while b"\n" not in received:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return Failure("timeout", f"no answer in {time.monotonic() - begun:.1f} s")
@@ -143,17 +149,19 @@ class Worker:
                             piece = os.read(key.fd, 1 << 16)
                             if not piece:
                                 return Failure("crashed", _ending(process))
-                            self._buffer += piece
+                            received += piece
                     except BlockingIOError:
                         continue
                     except BrokenPipeError:
                         return Failure("crashed", _ending(process))
-                if len(self._buffer) > MAX_ANSWER:
+                if len(received) > MAX_ANSWER:
                     return Failure("crashed", f"an answer of more than {MAX_ANSWER:,} bytes")
-        line, _, self._buffer = self._buffer.partition(b"\n")
+        line, _, more = received.partition(b"\n")
+        if more:
+            return Failure("crashed", "more than one answer")
         try:
             answer = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             return Failure("crashed", "an answer that is no JSON")
         return answer if isinstance(answer, dict) else Failure("crashed", "an answer that is no object")
 
@@ -161,7 +169,9 @@ class Worker:
 def _ran_out_of_memory(answer: dict[str, Any] | Failure) -> bool:
     if isinstance(answer, Failure):
         return False
-    return answer.get("failure") == "memory" or str((answer.get("verdict") or {}).get("reason")).startswith("memory:")
+    verdict = answer.get("verdict")
+    reason = verdict.get("reason") if isinstance(verdict, dict) else ""
+    return answer.get("failure") == "memory" or str(reason).startswith("memory:")
 
 
 def _ending(process: subprocess.Popen) -> str:

@@ -1,4 +1,4 @@
-"""The process behind `isolation.Worker`: `python -m rlvr_plugins.worker KIND NAME MEMORY_MIB`.
+"""The process behind `isolation.Worker`: `python -m rlvr_plugins.worker KIND NAME MEMORY_MIB PARENT_PID`.
 
 It answers each line of standard input with one line. What a plugin prints goes to standard error.
 """
@@ -18,13 +18,14 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1
 
 
-def main(kind: str, name: str, memory_mib: str) -> None:
+def main(kind: str, name: str, memory_mib: str, parent: str) -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     questions = os.fdopen(os.dup(0), "r", encoding="utf-8")
     os.dup2(2, 1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _die_with_parent()
+    os.register_at_fork(after_in_child=lambda: os.close(answers.fileno()))
+    _die_with(int(parent))
     try:
         answer = _load(kind, name)
     except Exception as error:
@@ -35,8 +36,9 @@ def main(kind: str, name: str, memory_mib: str) -> None:
     for line in questions:
         question = json.loads(line)
         begun = time.process_time()
-        result = answer(question)
-        answers.write(json.dumps({**result, "seconds": time.process_time() - begun}) + "\n")
+        result = answer(question["item"])
+        seconds = time.process_time() - begun
+        answers.write(json.dumps({**result, "id": question["id"], "seconds": seconds}) + "\n")
 
 
 def _load(kind: str, name: str) -> Callable[[dict], dict]:
@@ -51,9 +53,12 @@ def _load(kind: str, name: str) -> Callable[[dict], dict]:
     return lambda item: guard.answer_in_worker(kind, plugin, item)
 
 
-def _die_with_parent() -> None:
+def _die_with(parent: int) -> None:
+    """Ends this process when its parent ends; Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            sys.exit("the parent is gone")
 
 
 def _limit_memory(mib: int) -> None:

@@ -14,7 +14,7 @@ from rlvr_plugins import guard
 from rlvr_plugins.conformance import corpus
 from rlvr_plugins.isolation import Failure, Worker, WorkerError
 from rlvr_plugins.manager import catalogue
-from rlvr_plugins.types import ERROR, Example, Limits, Reward, Sample, Task, Verdict
+from rlvr_plugins.types import ERROR, Example, Limits, Reward, Sample, Task
 
 SECONDS = 0.010
 LIMITS = Limits(sample_seconds=1.0, batch_seconds=10.0, memory_mib=256)
@@ -81,6 +81,8 @@ def _items(task: Task, options: Mapping[str, Any] | None) -> tuple[list[Example]
             if (train, held_out) == SIZES[-1]:
                 raise
     examples = [*first[0], *first[1]]
+    if not examples:
+        raise ValueError("splits gave no items")
     problem = ""
     if [list(split) for split in first] != [list(split) for split in again]:
         problem = "the same seed gave other items"
@@ -169,7 +171,7 @@ def _verdicts(cases: list[Case], answers: list[Answer]) -> list[Finding]:
     for case, answer in zip(cases, answers, strict=True):
         if isinstance(answer, Failure):
             continue
-        verdict = Verdict(**answer["verdict"])
+        verdict = guard.verdict_from_json(answer["verdict"])
         if case.kind in counts:
             counts[case.kind] += 1
         if verdict.status == ERROR and verdict.reason.startswith("raised"):

@@ -20,7 +20,16 @@ from dataclasses import dataclass
 from rlvr_plugins import Limits, Reward, Task, Verdict, hookimpl
 
 LIMITS = Limits(sample_seconds=0.5, batch_seconds=5.0, memory_mib=256)
-kept = []
+def answers_fd():
+    """The descriptor that the worker answers on: the first pipe that is not standard output or error."""
+    known = {os.readlink(f"/proc/self/fd/{fd}") for fd in (1, 2)}
+    for fd in range(3, 20):
+        try:
+            target = os.readlink(f"/proc/self/fd/{fd}")
+        except OSError:
+            continue
+        if target.startswith("pipe:") and target not in known and os.access(f"/proc/self/fd/{fd}", os.W_OK):
+            return fd
 
 def act(sample):
     """Does what the completion says."""
@@ -37,6 +46,13 @@ def act(sample):
     if what == "nan": return float("nan")
     if what == "raise": raise RuntimeError("no")
     if what == "none": return None
+    if what == "second line": os.write(answers_fd(), b'{"value": 1.0}\\n'); return 0.25
+    if what == "other line": os.write(answers_fd(), b'{"id": 1, "value": 1.0}\\n' * 2); time.sleep(60)
+    if what == "deep": os.write(answers_fd(), b"[" * 200_000 + b"\\n"); time.sleep(60)
+    if what == "huge": os.write(answers_fd(), b"x" * 2_000_000)
+    if what == "fork" and os.fork() == 0: raise RuntimeError("in the child")
+    if what == "big": return 10**400
+    if what == "quit": raise SystemExit
     if what == "pid": return float(os.getpid() % 10_000)
     return 0.75
 
@@ -49,6 +65,7 @@ def verify(completion, example):
     """Judges."""
     if completion == "hang":
         while True: pass
+    if completion == "types": return Verdict(True, True, True, 5)
     return Verdict(True, True, True, completion)
 
 @hookimpl
@@ -96,6 +113,31 @@ def test_each_misdeed_costs_only_its_own_sample(rewarder):
     assert "SIGSEGV" in outcomes[5].detail and "code 3" in outcomes[7].detail
 
 
+def test_a_worker_that_lies_costs_only_the_sample_it_lied_on(rewarder):
+    lies = [
+        "fine",
+        "second line",
+        "fine",
+        "other line",
+        "fine",
+        "deep",
+        "fine",
+        "huge",
+        "fine",
+        "fork",
+        "fine",
+        "big",
+        "quit",
+        "fine",
+    ]
+    outcomes = rewarder.score([sample(text) for text in lies])
+    honest = [outcome for text, outcome in zip(lies, outcomes, strict=True) if text in ("fine", "fork")]
+    assert {outcome.value for outcome in honest} == {0.75}
+    assert [outcome.failure for text, outcome in zip(lies, outcomes, strict=True) if text not in ("fine", "fork")] == [
+        "crashed", "crashed", "crashed", "crashed", "out_of_range", "raised",
+    ]  # fmt: skip
+
+
 def test_lone_surrogates_and_large_texts_travel(rewarder):
     outcomes = rewarder.score([sample("\ud800\0" * 200_000), sample("é🦜")])
     assert [outcome.value for outcome in outcomes] == [0.75, 0.75]
@@ -125,9 +167,15 @@ def test_the_process_lives_on_between_batches(rewarder):
 def test_a_verifier_that_hangs_is_an_error_verdict(installed):
     installed(MODULE)
     judge = Judge(catalogue().task("isolated"))
-    verdicts = judge.judge([("a", Example("k", {})), ("hang", Example("k", {})), ("b", Example("k", {}))])
+    verdicts = judge.judge([(text, Example("k", {})) for text in ("a", "hang", "b", "types")])
     judge.close()
-    assert [(verdict.status, verdict.answer) for verdict in verdicts] == [("right", "a"), ("error", ""), ("right", "b")]
+    assert [(verdict.status, verdict.answer) for verdict in verdicts] == [
+        ("right", "a"),
+        ("error", ""),
+        ("right", "b"),
+        ("error", ""),
+    ]
+    assert verdicts[3].reason == "raised: returned a Verdict whose answer is 5, not str"
     assert verdicts[1].reason.startswith("timeout: no answer in")
 
 

@@ -106,16 +106,25 @@ class Catalogue:
         self.providers[kind, plugin.name] = provider
 
     def _find(self, name: str) -> None:
+        """Adds the task that a finder makes of a name. Raises PluginError when one says it can't be made."""
+        refusal = ""
         for provider, find in self.finders:
             try:
                 task = find(name)
-                if task is not None:
-                    validation.require(task, Task)
+                if task is None:
+                    continue
+                validation.require(task, Task)
+                if task.name != name:
+                    raise TypeError(f"rlvr_find_task gave {task.name!r} for {name!r}")
+            except ValueError as error:
+                refusal = f"task {name!r}: {error} (from {provider})"
             except Exception as error:
-                problem = str(error) if isinstance(error, ValueError) else _first_line(error)
-                raise PluginError(f"task {name!r}: {problem} (from {provider})") from error
-            if task is not None:
+                self.broken[provider] = _first_line(error)
+            else:
                 self.add("task", task, provider)
+                return
+        if refusal:
+            raise PluginError(refusal)
 
     def _get(self, kind: str, name: str) -> Task | Reward:
         table = self.table(kind)
@@ -153,7 +162,7 @@ def catalogue() -> Catalogue:
             _collect(found, manager, provider, entry.load())
         except PluginError:
             raise
-        except Exception as error:  # a stranger's module may fail in any way; unused, it only warns
+        except (Exception, SystemExit) as error:  # a stranger's module may fail in any way; unused, it only warns
             found.broken[provider] = _first_line(error)
     return found
 
@@ -219,7 +228,7 @@ def _unknown(name: str, known: Iterable[str]) -> str:
     return f"unknown hook {name!r}; " + (f"did you mean {near[0]!r}? " if near else "") + f"hooks: {', '.join(known)}"
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     """The error in one line, and where it arose if that was in the plugin's own code."""
     line = " ".join("".join(traceback.format_exception_only(error)).split())
     standard = str(Path(os.__file__).parent)

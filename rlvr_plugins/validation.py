@@ -35,6 +35,8 @@ def require(plugin: object, kind: type) -> None:
         raise TypeError(f"{what}: the name must be lower-case letters, digits, - and _, at most 60")
     if plugin.isolate is not None and not isinstance(plugin.isolate, Limits):
         raise TypeError(f"{what}: isolate must be Limits or None")
+    if not isinstance(plugin.requires, tuple) or not all(isinstance(name, str) for name in plugin.requires):
+        raise TypeError(f"{what}: requires must be a tuple of names of distributions")
     if isinstance(plugin, Reward):
         _require_bounds(what, plugin.bounds)
     if isinstance(plugin, Task):

@@ -42,11 +42,6 @@ def _dataset(name: str, config: str, seed: int, size: int):
         raise ValueError(f"options.config: reasoning_gym:{name} refuses it: {error}") from None
 
 
-def _entry(fields: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    dataset = _dataset(fields["dataset"], fields["config"], fields["seed"], fields["size"])
-    return dataset, dataset[fields["index"]]
-
-
 def check(dataset: str, options: Options, train: int | None, eval: int | None) -> None:
     """Raises ValueError when a size is missing or the data set refuses its options."""
     if train is None or eval is None:
@@ -62,7 +57,7 @@ def splits(dataset: str, options: Options, train: int, eval: int, seed: int) -> 
     examples: dict[str, Example] = {}
     for index in range(size):
         entry = made[index]
-        fields = {"dataset": dataset, "config": config, "seed": seed, "size": size, "index": index}
+        fields = {"config": config, "seed": seed, "size": size, "index": index}
         key = " ".join(entry["question"].split())
         examples.setdefault(key, Example(key, {**fields, "question": entry["question"], "answer": entry["answer"]}))
         if len(examples) == train + eval:
@@ -83,16 +78,19 @@ def demonstrate(example: Example) -> str:
 
 
 def read(row: dict[str, Any]) -> Example:
-    """A row names the item as `rlvr data` does: dataset, config (JSON), seed, size and index."""
-    for key, kind in (("dataset", str), ("config", str), ("seed", int), ("size", int), ("index", int)):
-        if not isinstance(row.get(key), kind):
-            raise ValueError(f"{key}: must be {kind.__name__}")
-    return Example(str(row["index"]), {key: row[key] for key in ("dataset", "config", "seed", "size", "index")})
+    """A row names its item as the training data does: config (JSON text), seed, size and index."""
+    keys = {"config": str, "seed": int, "size": int, "index": int}
+    for key, kind in keys.items():
+        if type(row.get(key)) is not kind:
+            raise ValueError(f"{key}: {row.get(key)!r} is not possible; allowed: {kind.__name__}")
+    return Example(str(row["index"]), {key: row[key] for key in keys})
 
 
-def verify_reasoning_gym(completion: str, example: Example) -> Verdict:
-    """Asks the data set's scorer for the answer element; without one, for what the text states last."""
-    dataset, entry = _entry(dict(example.fields))
+def verify_reasoning_gym(name: str, completion: str, example: Example) -> Verdict:
+    """Asks the scorer of data set `name` for the answer element; without one, for what the text states last."""
+    fields = example.fields
+    dataset = _dataset(name, fields["config"], fields["seed"], fields["size"])
+    entry = dataset[fields["index"]]
     tagged = read_tags(completion)
     if tagged.answer is None:
         statement = stated(completion)
@@ -103,7 +101,7 @@ def verify_reasoning_gym(completion: str, example: Example) -> Verdict:
     score = _score(dataset, entry, tagged.answer)
     right = score == 1
     strict = right and tagged.well_formed
-    reason = f"the scorer of {example.fields['dataset']} gives {score:g}"
+    reason = f"the scorer of {name} gives {score:g}"
     if right:
         reason = "" if strict else "the answer is right, but not alone in <think>…</think><answer>…</answer>"
     return Verdict(
@@ -122,6 +120,8 @@ def _score(dataset: Any, entry: dict[str, Any], answer: str) -> float:
     """From 0 to 1; some scorers raise on an answer they can't read."""
     try:
         return min(1.0, max(0.0, float(dataset.score_answer(answer=answer, entry=entry))))
+    except (MemoryError, ImportError):
+        raise
     except Exception:
         return 0.0
 
@@ -146,7 +146,7 @@ def rlvr_find_task(name: str) -> Task | None:
         check=partial(check, dataset),
         system=SYSTEM,
         user=user,
-        verify=verify_reasoning_gym,
+        verify=partial(verify_reasoning_gym, dataset),
         demonstrate=demonstrate if _has_answers(dataset) else None,
         read=read,
         isolate=LIMITS,

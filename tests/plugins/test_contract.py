@@ -107,6 +107,7 @@ def test_a_name_given_twice_names_both_providers(tmp_path):
         ("import not_there", "ModuleNotFoundError: No module named 'not_there'"),
         ("1/0", "ZeroDivisionError: division by zero"),
         ("def f(:", "SyntaxError: invalid syntax"),
+        ("raise SystemExit('need cuda')", "SystemExit: need cuda"),
         ("x = 1", "TypeError: implements no hook; hooks: rlvr_tasks, rlvr_find_task, rlvr_rewards"),
         (ONE.replace("rlvr_rewards", "rlvr_reward"), "unknown hook 'rlvr_reward'; did you mean 'rlvr_rewards'?"),
         (ONE.replace("@hookimpl", ""), "rlvr_rewards lacks @hookimpl"),
@@ -123,6 +124,7 @@ def test_a_name_given_twice_names_both_providers(tmp_path):
         (ONE.replace('"one", one', '"one", one, (0.0, 1e38)'), "allowed: (low, high) within ±10,000"),
         (ONE.replace('"one", one', '"one", one, (0.0, float("nan"))'), "bounds (0.0, nan) are not possible"),
         (ONE.replace('"one", one', '"one", one, isolate=True'), "Reward 'one': isolate must be Limits or None"),
+        (ONE.replace('"one", one', '"one", one, requires="pluggy"'), "requires must be a tuple of names"),
         (
             TASK.format(options="dict", splits="splits", system="''", verify="verify"),
             "Task 't': options must be a dataclass",
@@ -208,8 +210,9 @@ def rlvr_find_task(name):
     assert catalogue().provider("task", "mine:a").distribution == "stranger"
     with pytest.raises(PluginError, match=r"task 'mine:missing': no such member; allowed: a \(from stranger_plugin"):
         catalogue().task("mine:missing")
-    with pytest.raises(PluginError, match="task 'mine:wrong': TypeError: rlvr_tasks must yield Task objects, not str"):
+    with pytest.raises(PluginError, match=r"unknown task 'mine:wrong'.*broken: stranger_plugin .* not str"):
         catalogue().task("mine:wrong")
+    assert catalogue().task("reasoning_gym:ab").name == "reasoning_gym:ab"
     with pytest.raises(PluginError, match="unknown task 'other:a'"):
         catalogue().task("other:a")
 

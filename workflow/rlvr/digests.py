@@ -157,7 +157,7 @@ def _path(module: str) -> Path | None:
 
 
 def _imports(module: str, path: Path) -> list[str]:
-    """Names a module imports; for `from a import b`, both `a` and `a.b`."""
+    """Names a module imports, with the packages they lie in; for `from a import b`, both `a` and `a.b`."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     names = []
     for node in ast.walk(_tree(path)):
@@ -170,4 +170,5 @@ def _imports(module: str, path: Path) -> list[str]:
                 base = f"{parent}.{base}" if base else parent
             names.append(base)
             names += [f"{base}.{alias.name}" for alias in node.names]
-    return names
+    parents = {".".join(name.split(".")[:size]) for name in names for size in range(1, name.count(".") + 1)}
+    return [*names, *sorted(parents)]

@@ -138,10 +138,21 @@ def test_verify_lists_where_math_verify_disagrees(tmp_path, capsys):
 
 def test_a_second_scorer_needs_a_gold_answer(tmp_path, capsys):
     file = write(tmp_path / "rows.jsonl", [{"completion": "x", "numbers": [1], "target": 1}])
-    assert (
-        "row 1: answer: is missing; math_verify compares with it"
-        in verify(capsys, "countdown", file, "--second", "math_verify")[2]
-    )
+    said = verify(capsys, "countdown", file, "--second", "math_verify")[2]
+    assert "row 1: task 'countdown' has no answer that math_verify could compare with" in said
+
+
+def test_verify_reads_a_pipe_and_a_byte_order_mark(tmp_path):
+    row = '\ufeff{"completion": "#### 5", "answer": 5.0}\n'
+    command = [sys.executable, "-m", "rlvr", "verify", "gsm8k", "-"]
+    result = subprocess.run(command, input=row, capture_output=True, text=True, check=True)
+    assert json.loads(result.stdout)["flexible"] == 1
+
+
+@pytest.mark.parametrize(("options", "expected"), [("{bad", "is not JSON"), ("[1]", "allowed: a JSON object such as")])
+def test_check_names_options_that_are_none(capsys, options, expected):
+    assert cli.main(["check", "gsm8k", "--options", options]) == 1
+    assert expected in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", ["reward", "task"])

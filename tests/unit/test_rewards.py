@@ -53,7 +53,7 @@ def test_what_was_sampled_is_kept_with_its_rewards(tmp_path):
     scorer = Scorer(["correctness", "format"], {END})
     score(scorer, [RIGHT, WRONG], step=4)
     score(scorer, [WRONG], step=5)
-    assert [(row["step"], row["correctness"], row["format"], row["status"]) for row in scorer.rows] == [
+    assert [(row["step"], row["rewards/correctness"], row["rewards/format"], row["status"]) for row in scorer.rows] == [
         (4, 2, 1, "right"),
         (4, 0, 1, "wrong"),
         (5, 0, 1, "wrong"),

@@ -70,7 +70,7 @@ def test_training_ends_and_the_counts_are_in_its_metrics(checkout, strange):
     for name, kind in KINDS.items():
         assert failures[f"{name}/{kind}"] == metrics[f"failures/{name}/{kind}"].sum() > 0
         failed = sampled["failures"].map(lambda kinds, mark=f"{name}/{kind}": mark in kinds)
-        assert (sampled[name] == (~failed).astype(float)).all()
+        assert (sampled[f"rewards/{name}"] == (~failed).astype(float)).all()
     poison = {key for key in failures if key.startswith("poison/")}
     assert poison >= {"poison/nan", "poison/out_of_range"}
     weights = load_file(checkout / RUN / "policy" / "model.safetensors")

@@ -30,12 +30,14 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 
     check = commands.add_parser("check", help="run the conformance suite on tasks and rewards, without a model")
     check.add_argument("names", nargs="+", metavar="NAME")
-    check.add_argument("--options", type=json.loads, help="JSON: options of a task, in place of its offline ones")
+    check.add_argument("--options", help="JSON object: options of a task, in place of its offline ones")
     check.set_defaults(run=_check)
 
     verify = commands.add_parser("verify", help="judge completions from a JSONL file with a task's verifier")
     verify.add_argument("task")
-    verify.add_argument("file", type=Path, help='a JSON object a line: "completion" and what the task needs')
+    verify.add_argument(
+        "file", type=Path, help='a JSON object a line: "completion" and what the task needs; - for standard input'
+    )
     verify.add_argument("--out", type=Path, help="where the verdicts go (default: standard output)")
     verify.add_argument("--second", choices=["math_verify"], help="a second scorer; lists where it disagrees")
     verify.set_defaults(run=_verify)
@@ -73,7 +75,7 @@ def _check(arguments: argparse.Namespace) -> int:
     from rlvr_plugins.conformance import check
     from rlvr_plugins.isolation import WorkerError
 
-    found, failed = catalogue(), 0
+    found, failed, options = catalogue(), 0, _options(arguments.options)
     for name in arguments.names:
         kinds = [kind for kind in ("task", "reward") if name in found.table(kind)]
         if not kinds:
@@ -82,13 +84,25 @@ def _check(arguments: argparse.Namespace) -> int:
             provider = found.provider(kind, name)
             print(f"{kind} {name}, {provider}")
             try:
-                findings = check(kind, name, arguments.options if kind == "task" else None)
+                findings = check(kind, name, options if kind == "task" else None)
             except WorkerError as error:
                 raise RlvrError(f"{kind} {name!r} can't be loaded in a worker: {error}") from None
             for finding in findings:
                 print(f"  {MARKS[finding.passed]:4}  {finding.check:13}  {finding.detail}")
                 failed += finding.passed is False
     return 1 if failed else 0
+
+
+def _options(text: str | None) -> dict | None:
+    try:
+        options = None if text is None else json.loads(text)
+    except ValueError as error:
+        raise RlvrError(f"--options: {text!r} is not JSON ({error})") from None
+    if not isinstance(options, dict | None):
+        raise RlvrError(
+            f'--options: {text!r} is not possible; allowed: a JSON object such as {{"source": "synthetic"}}'
+        )
+    return options
 
 
 def _kind_of(name: str) -> str:

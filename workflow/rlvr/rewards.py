@@ -14,10 +14,9 @@ import pandas as pd
 from rlvr import tables
 from rlvr.errors import RlvrError
 from rlvr_plugins import Sample
-from rlvr_plugins.guard import Judge, Outcome, Rewarder
+from rlvr_plugins.guard import Judge, Outcome, Rewarder, failure_of
 from rlvr_plugins.isolation import WorkerError
 from rlvr_plugins.manager import catalogue
-from rlvr_plugins.types import ERROR
 
 
 class Scorer:
@@ -26,8 +25,8 @@ class Scorer:
     A verifier or reward that fails on a completion is counted by kind and costs the completion its
     points; where the share of a plugin's failures passes `max_failures`, training stops.
 
-    rows: one dict a completion: step, task, key, completion, tokens, status, strict, flexible,
-        rewards, and `failures`, a list of plugin/kind.
+    rows: one dict a completion: step, task, key, completion, tokens, truncated, status, strict,
+        flexible, `rewards/<name>` for each reward, and `failures`, a list of plugin/kind.
     """
 
     def __init__(self, names: list[str], end_tokens: set[int], max_failures: float = 0.0, seed: int = 0) -> None:
@@ -103,7 +102,9 @@ class Scorer:
         ]
         self.rows += [_row(step, task, sample) for task, sample in zip(tasks, self._samples, strict=True)]
         self._asked.update(tasks)
-        self._stop_on_failures([verdict.reason for verdict in verdicts if verdict.status == ERROR])
+        for name in dict.fromkeys(tasks):
+            judged = [sample.verdict for task, sample in zip(tasks, self._samples, strict=True) if task == name]
+            self._stop_on_failures(name, [verdict.reason for verdict in judged if failure_of(verdict)])
 
     def _truncated(self, ids: list[int]) -> bool:
         return not ids or ids[-1] not in self._end_tokens
@@ -127,33 +128,28 @@ class Scorer:
         self._asked[name] += len(outcomes)
         kinds: Counter[str] = Counter()
         for row, outcome in zip(self._latest(), outcomes, strict=True):
-            row[name] = outcome.value
+            row[f"rewards/{name}"] = outcome.value
             kind = outcome.failure or ("none" if outcome.value is None else "")
             kinds.update([kind] if kind else [])
             if outcome.failure:
                 row["failures"].append(f"{name}/{outcome.failure}")
         for kind, count in kinds.items():
             log(f"failures/{name}/{kind}", float(count))
-        self._stop_on_failures([outcome.detail for outcome in outcomes if outcome.failure])
+        self._stop_on_failures(name, [outcome.detail for outcome in outcomes if outcome.failure])
 
-    def _stop_on_failures(self, details: list[str]) -> None:
+    def _stop_on_failures(self, name: str, details: list[str]) -> None:
         """Raises RlvrError when a plugin has failed on a larger share of completions than allowed."""
-        if not details:
+        counts = {key.rpartition("/")[2]: n for key, n in self.failures.items() if key.rpartition("/")[0] == name}
+        failed, asked = sum(counts.values()), self._asked[name]
+        if not details or failed <= self._max_failures * asked:
             return
-        kinds: dict[str, dict[str, int]] = {}
-        for failure, count in self.failures.items():
-            name, _, kind = failure.rpartition("/")
-            kinds.setdefault(name, {})[kind] = count
-        for name, counts in kinds.items():
-            failed, asked = sum(counts.values()), self._asked[name]
-            if failed > self._max_failures * asked:
-                completion = next(row["completion"] for row in self._latest() if row["failures"])
-                raise RlvrError(
-                    f"{name!r} failed on {failed} of {asked} completions "
-                    f"({', '.join(f'{kind} {count}' for kind, count in counts.items())}), more than "
-                    f"grpo.max_failures ({self._max_failures:g}) allows; such as {details[0]}, on "
-                    f"{json.dumps(completion[:60])}"
-                )
+        failures = [(row["completion"], key) for row in self._latest() for key in row["failures"]]
+        completion = next(text for text, key in failures if key.startswith(f"{name}/"))
+        kinds = ", ".join(f"{kind} {count}" for kind, count in counts.items())
+        raise RlvrError(
+            f"{name!r} failed on {failed} of {asked} completions ({kinds}), more than grpo.max_failures "
+            f"({self._max_failures:g}) allows; such as {details[0]}, on {json.dumps(completion[:60])}"
+        )
 
 
 def _row(step: int, task: str, sample: Sample) -> dict[str, Any]:
@@ -168,5 +164,5 @@ def _row(step: int, task: str, sample: Sample) -> dict[str, Any]:
         "status": verdict.status,
         "strict": verdict.strict,
         "flexible": verdict.flexible,
-        "failures": [f"{task}/{verdict.reason.partition(':')[0]}"] if verdict.status == ERROR else [],
+        "failures": [f"{task}/{failure_of(verdict)}"] if failure_of(verdict) else [],
     }

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
@@ -33,6 +34,11 @@ def verify_file(name: str, file: Path, out: Path | None, second: str | None = No
     Every row is read before the first is judged. Raises RlvrError naming file and row.
     """
     task = catalogue().task(name)
+    with _regular(file) as regular:
+        _verify(task, regular, out, second)
+
+
+def _verify(task: Task, file: Path, out: Path | None, second: str | None) -> None:
     rows = sum(1 for _ in _rows(task, file, second))
     judge = Judge(task)
     opinion = SecondOpinion(second) if second else None
@@ -54,6 +60,19 @@ def verify_file(name: str, file: Path, out: Path | None, second: str | None = No
     summary.print(rows, second)
 
 
+@contextmanager
+def _regular(file: Path) -> Iterator[Path]:
+    """The file, or a copy of what a pipe gives, because rows are read twice; `-` is standard input."""
+    if file != Path("-") and (file.is_file() or not file.exists()):
+        yield file
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "standard input"
+        with copy.open("wb") as target, sys.stdin.buffer if file == Path("-") else file.open("rb") as source:
+            shutil.copyfileobj(source, target)
+        yield copy
+
+
 def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
     rows = iter(rows)
     while batch := list(islice(rows, BATCH)):
@@ -64,7 +83,7 @@ def _rows(task: Task, file: Path, second: str | None) -> Iterator[Row]:
     """Row number from 1, completion and example of each row. Raises RlvrError."""
     found, number = False, 0
     try:
-        with file.open(encoding="utf-8") as lines:
+        with file.open(encoding="utf-8-sig") as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
                     found = True
@@ -81,17 +100,18 @@ def _rows(task: Task, file: Path, second: str | None) -> Iterator[Row]:
 
 def _row(task: Task, line: str, second: str | None) -> tuple[str, Example]:
     try:
-        row = json.loads(line, parse_float=Decimal)
-    except ValueError as error:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"not JSON ({error})") from None
     if not isinstance(row, dict):
         raise ValueError("not an object; allowed: an object with completion and what the task needs")
     completion = row.pop("completion", None)
     if not isinstance(completion, str):
         raise ValueError(f"completion: {str(completion)[:60]!r} is not possible; allowed: a string")
-    if second and "answer" not in row:
-        raise ValueError(f"answer: is missing; {second} compares with it")
-    return completion, task.read(row) if task.read else Example("", row)
+    example = task.read(row) if task.read else Example("", row)
+    if second and "answer" not in example.fields:
+        raise ValueError(f"task {task.name!r} has no answer that {second} could compare with")
+    return completion, example
 
 
 @contextmanager
@@ -107,7 +127,7 @@ def _output(out: Path | None) -> Iterator[TextIO]:
             yield lines
         part.replace(out)
     except OSError as error:
-        raise RlvrError(f"{out}: {error.strerror}") from None
+        raise RlvrError(f"{out}: {error.strerror}; allowed: a file in a folder that is there") from None
     finally:
         part.unlink(missing_ok=True)
 

@@ -104,7 +104,7 @@ def main(results: Path, config: dict) -> dict:
         "grpo setup",
         lambda: GRPOTrainer(
             model,
-            args=GRPOConfig(**{**config["grpo"]["trainer"], **common}, reward_weights=[1.0, 0.1]),
+            args=GRPOConfig(**{**config["grpo"]["trainer"], **common}, reward_weights=[2.0, 0.2]),
             reward_funcs=[correctness, well_formed],
             train_dataset=rows(results, config, "train"),
             processing_class=tokenizer,

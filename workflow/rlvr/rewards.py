@@ -88,9 +88,10 @@ class Scorer:
         verdicts: list[Any] = [None] * len(texts)
         for name in dict.fromkeys(tasks):
             chosen = [i for i, task in enumerate(tasks) if task == name]
-            judge = self._judges.setdefault(name, Judge(catalogue().task(name)))
+            if name not in self._judges:
+                self._judges[name] = Judge(catalogue().task(name))
             try:
-                judged = judge.judge([(texts[i], items[i]) for i in chosen])
+                judged = self._judges[name].judge([(texts[i], items[i]) for i in chosen])
             except WorkerError as error:
                 raise RlvrError(f"task {name!r} can't be loaded in its worker: {error}") from None
             for i, verdict in zip(chosen, judged, strict=True):

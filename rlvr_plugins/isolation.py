@@ -61,15 +61,20 @@ class Worker:
         self._process: subprocess.Popen | None = None
         self._asked = 0
 
-    def run(self, items: Sequence[Mapping[str, Any]]) -> list[dict[str, Any] | Failure]:
+    def run(
+        self, items: Sequence[Mapping[str, Any]], most_timeouts: float = float("inf")
+    ) -> list[dict[str, Any] | Failure]:
         """One answer an item, in their order; an item that passes a limit costs only itself.
 
-        Once `batch_seconds` are over, what is left fails too. Raises WorkerError when the plugin
-        can't be loaded in the worker.
+        Once `batch_seconds` are over or `most_timeouts` items have timed out, what is left fails too.
+        Raises WorkerError when the plugin can't be loaded in the worker.
         """
         answers: list[dict[str, Any] | Failure] = []
-        spent = 0.0
+        spent, timeouts = 0.0, 0
         for item in items:
+            if timeouts >= most_timeouts:
+                answers.append(Failure("timeout", f"left out after {most_timeouts} timeouts"))
+                continue
             if spent >= self.limits.batch_seconds:
                 answers.append(Failure("timeout", f"the batch took {self.limits.batch_seconds:g} s"))
                 continue
@@ -77,6 +82,7 @@ class Worker:
             begun = time.monotonic()
             answers.append(self._ask(item, min(self.limits.sample_seconds, self.limits.batch_seconds - spent)))
             spent += time.monotonic() - begun
+            timeouts += isinstance(answers[-1], Failure) and answers[-1].kind == "timeout"
             if _ran_out_of_memory(answers[-1]):
                 self.close()
         return answers

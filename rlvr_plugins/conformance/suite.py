@@ -21,6 +21,7 @@ LIMITS = Limits(sample_seconds=1.0, batch_seconds=10.0, memory_mib=256)
 SIZES = ((40, 20), (8, 4), (2, 1))
 SAMPLED = 12
 POINTS = 0.5
+MOST_TIMEOUTS = 3
 SAMPLE_TASKS = ("countdown", "gsm8k")
 
 Answer = dict[str, Any] | Failure
@@ -75,6 +76,8 @@ def _items(task: Task, options: Mapping[str, Any] | None) -> tuple[list[Example]
     chosen = task.options(**dict(task.offline if options is None else options))
     for train, held_out in SIZES:
         try:
+            if task.check:
+                task.check(chosen, train, held_out)
             first, again = (task.splits(chosen, train, held_out, seed=0) for _ in range(2))
             break
         except ValueError:
@@ -154,7 +157,7 @@ def _three_runs(kind: str, plugin: Task | Reward, cases: list[Case]) -> tuple[li
             if not runs or backwards:
                 worker = Worker(kind, plugin.name, limits, {"PYTHONHASHSEED": hash_seed}, Path(folder))
             items = [case.item for case in (reversed(cases) if backwards else cases)]
-            answers = worker.run(items)
+            answers = worker.run(items, MOST_TIMEOUTS)
             runs.append(answers[::-1] if backwards else answers)
             if runs[-1] and backwards:
                 worker.close()
@@ -182,12 +185,13 @@ def _verdicts(cases: list[Case], answers: list[Answer]) -> list[Finding]:
             wrong.append(f"right: {case.shown}, answer {case.item['completion'][-60:]!r}")
         elif case.kind == "hostile" and (verdict.strict or verdict.score >= POINTS):
             hostile.append(f"scored {verdict.score:g}: {case.shown}")
-    found = [_finding("hostile", hostile + raised, f"{counts['hostile']} texts, none scored, none raised")]
-    if not counts["gold"]:
+    texts = counts["hostile"]
+    found = [_finding("hostile", hostile + raised, f"{texts} texts, none scored, none raised", texts)]
+    if not any(case.kind == "gold" for case in cases):
         return [Finding("gold", None, "the task has no `demonstrate`, so there are no right answers to judge"), *found]
     return [
-        _finding("gold", gold, f"{counts['gold']} right answers scored 1"),
-        _finding("perturbed", wrong, f"{counts['perturbed']} wrong answers scored 0"),
+        _finding("gold", gold, f"{counts['gold']} right answers scored 1", counts["gold"]),
+        _finding("perturbed", wrong, f"{counts['perturbed']} wrong answers scored 0", counts["perturbed"]),
         *found,
     ]
 
@@ -195,12 +199,14 @@ def _verdicts(cases: list[Case], answers: list[Answer]) -> list[Finding]:
 def _rewards(reward: Reward, cases: list[Case], answers: list[Answer]) -> list[Finding]:
     bad, raised, worse = [], [], []
     low, high = reward.bounds
-    values = applied = 0
+    values = applied = compared = 0
     gold = None
     for case, answer in zip(cases, answers, strict=True):
         if isinstance(answer, Failure):
             continue
         kind, value = answer.get("failure"), answer.get("value")
+        if kind:
+            value = None
         if kind == "raised":
             raised.append(f"{answer['detail']} on {case.shown}")
         elif kind and kind != "memory":
@@ -209,12 +215,14 @@ def _rewards(reward: Reward, cases: list[Case], answers: list[Answer]) -> list[F
         applied += value is not None
         if case.kind == "gold":
             gold = value
-        elif case.kind == "perturbed" and high > 0 and None not in (gold, value) and value > gold:
+        elif case.kind == "perturbed" and None not in (gold, value):
+            compared += 1
+        if case.kind == "perturbed" and high > 0 and None not in (gold, value) and value > gold:
             worse.append(f"{value:g} for a wrong answer, {gold:g} for the right one: {case.shown}")
     return [
-        _finding("values", bad, f"{applied} of {values} samples scored, all within {low:g} to {high:g}"),
-        _finding("gold", worse, "no wrong answer earns more than the right one" if high > 0 else "a penalty"),
-        _finding("hostile", raised, "no text raised"),
+        _finding("values", bad, f"{applied} of {values} samples scored, all within {low:g} to {high:g}", applied),
+        _finding("gold", worse, "no wrong answer earns more than the right one" if high > 0 else "a penalty", compared),
+        _finding("hostile", raised, "no text raised", values),
     ]
 
 
@@ -225,28 +233,38 @@ def _injection(cases: list[Case], answers: list[Answer], left: list[str]) -> Fin
         if case.kind == "injection" and isinstance(answer, dict) and answer.get("verdict", {}).get("score", 0) >= POINTS
     ]
     traces = [f"left the file {name!r}: it runs what a text says" for name in left]
-    payloads = sum(case.kind == "injection" for case in cases)
-    return _finding("injection", traces + scored, f"{payloads} payloads left nothing")
+    payloads = sum(
+        case.kind == "injection" and isinstance(answer, dict) for case, answer in zip(cases, answers, strict=True)
+    )
+    return _finding("injection", traces + scored, f"{payloads} payloads left nothing", payloads)
 
 
 def _repeatable(cases: list[Case], runs: list[list[Answer]]) -> list[Finding]:
-    first, again, backwards = ([_value(answer) for answer in run] for run in runs)
-    changed = [case.shown for case, a, b in zip(cases, first, again, strict=True) if a != b]
-    ordered = [case.shown for case, a, b in zip(cases, first, backwards, strict=True) if a != b]
+    first, again, backwards = runs
+    changed = [case.shown for case, a, b in zip(cases, first, again, strict=True) if _differ(a, b)]
+    ordered = [case.shown for case, a, b in zip(cases, first, backwards, strict=True) if _differ(a, b)]
+    answered = sum(isinstance(answer, dict) for answer in first)
     return [
         _finding(
-            "deterministic", [f"another value the second time: {text}" for text in changed], "same text, same value"
+            "deterministic",
+            [f"another value the second time: {text}" for text in changed],
+            "same text, same value",
+            answered,
         ),
         _finding(
             "order",
             [f"another value in another order or process: {text}" for text in ordered],
             "forwards and backwards alike",
+            answered,
         ),
     ]
 
 
-def _value(answer: Answer) -> Any:
-    return answer.kind if isinstance(answer, Failure) else {k: v for k, v in answer.items() if k != "seconds"}
+def _differ(first: Answer, second: Answer) -> bool:
+    """Whether two answers to one item differ in more than their time; a missing one differs from none."""
+    if isinstance(first, Failure) or isinstance(second, Failure):
+        return False
+    return {**first, "seconds": 0} != {**second, "seconds": 0}
 
 
 def _budgets(plugin: Task | Reward, cases: list[Case], runs: list[list[Answer]]) -> list[Finding]:
@@ -257,13 +275,13 @@ def _budgets(plugin: Task | Reward, cases: list[Case], runs: list[list[Answer]])
         if any(_is_memory(answer) for answer in answers):
             large.append(case.shown)
         if "timeout" in kinds:
-            slow.append(f"no answer in time on {case.shown}")
+            slow.append(f"no answer within {(plugin.isolate or LIMITS).sample_seconds:g} s on {case.shown}")
         if "crashed" in kinds:
             crashed.append(f"{next(a.detail for a in answers if isinstance(a, Failure))} on {case.shown}")
         seconds = min((a["seconds"] for a in answers if isinstance(a, dict)), default=0.0)
         slowest = max(slowest, seconds)
         if seconds > SECONDS and not plugin.isolate:
-            slow.append(f"{1000 * seconds:.0f} ms on {case.shown}")
+            slow.append(f"{1000 * seconds:.0f} ms on {case.shown}; what is slower needs isolate=Limits(…)")
     limit = f"{plugin.isolate.sample_seconds:g} s" if plugin.isolate else f"{1000 * SECONDS:.0f} ms"
     memory = plugin.isolate.memory_mib if plugin.isolate else LIMITS.memory_mib
     return [
@@ -287,7 +305,10 @@ def _picklable(plugin: Task | Reward) -> Finding:
     return Finding("picklable", True, "survives a trip to another process")
 
 
-def _finding(check: str, problems: list[str], fine: str) -> Finding:
+def _finding(check: str, problems: list[str], fine: str, looked_at: int = 1) -> Finding:
+    """Passed without problems; None where there was nothing to look at."""
+    if not problems and not looked_at:
+        return Finding(check, None, "there was no value to look at")
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return Finding(check, not problems, f"{problems[0]}{more}" if problems else fine)
 

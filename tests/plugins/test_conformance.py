@@ -118,6 +118,8 @@ def r_wide(sample): return float(len(sample.completion))
 def r_text(sample): return "1"
 def r_coin(sample): return random.random()
 def r_slow(sample): return float(sum(c == "a" for c in sample.completion) % 2)
+def r_hangs(sample):
+    while True: pass
 def r_evaluates(sample):
     try:
         "pwned" in sample.completion and eval(sample.completion)
@@ -129,6 +131,7 @@ def r_evaluates(sample):
 def rlvr_rewards():
     for function in (r_good, r_upside_down, r_raises, r_nan, r_wide, r_text, r_coin, r_slow, r_evaluates):
         yield Reward(function.__name__, function)
+    yield Reward("r_hangs", r_hangs, isolate=Limits(sample_seconds=0.2, batch_seconds=5))
 """
 
 
@@ -203,6 +206,15 @@ def test_a_task_without_demonstrations_is_not_said_to_pass(installed):
     installed(BAD)
     (gold,) = [finding for finding in check("task", "no_gold") if finding.check == "gold"]
     assert gold.passed is None and "no right answers to judge" in gold.detail
+
+
+def test_a_reward_that_always_hangs_is_left_after_a_few_texts_and_not_said_to_be_fine(installed):
+    installed(BAD)
+    findings = {finding.check: finding for finding in check("reward", "r_hangs")}
+    assert findings["time"].passed is False and "no answer within 0.2 s" in findings["time"].detail
+    assert "left out after 3 timeouts" not in findings["crash"].detail
+    for name in ("values", "gold", "hostile", "injection", "deterministic", "order"):
+        assert findings[name].passed is None, findings[name]
 
 
 def test_the_corpus_holds_fifty_payloads_each_once():

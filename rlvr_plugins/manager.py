@@ -100,7 +100,7 @@ class Catalogue:
         if other:
             raise PluginError(
                 f"{kind} {plugin.name!r} is provided twice: by {other} and by {provider}; "
-                "uninstall one of the two packages"
+                f"rename one, uninstall one, or name those that may load in {LIMIT}"
             )
         self.table(kind)[plugin.name] = plugin
         self.providers[kind, plugin.name] = provider
@@ -203,7 +203,10 @@ def _collect(found: Catalogue, manager: pluggy.PluginManager, provider: Provider
             found.finders.append((provider, function))
             continue
         kind, expected = HOOKS[name]
-        for plugin in function() or ():
+        handed_out = function() or ()
+        if isinstance(handed_out, Task | Reward):
+            raise TypeError(f"{name} must yield its objects or return a list of them, not one {kind}")
+        for plugin in handed_out:
             validation.require(plugin, expected)
             collected.append((kind, plugin))
     for kind, plugin in collected:

@@ -1,6 +1,6 @@
 """Second opinions on answers, by scorers of others; each runs in a worker process.
 
-Optional: `pip install "rlvr[math-verify]"`.
+Optional: `pip install -e ".[math-verify]"`.
 """
 
 from __future__ import annotations

@@ -53,7 +53,9 @@ def require(plugin: object, kind: type) -> None:
 def _require_bounds(what: str, bounds: object) -> None:
     numbers = isinstance(bounds, tuple) and len(bounds) == 2 and all(isinstance(bound, int | float) for bound in bounds)
     if not numbers or not all(map(math.isfinite, bounds)) or not -MAX_BOUND <= bounds[0] <= bounds[1] <= MAX_BOUND:
-        raise TypeError(f"{what}: bounds {bounds!r} are not possible; allowed: (low, high) within ±{MAX_BOUND:,.0f}")
+        raise TypeError(
+            f"{what}: bounds {bounds!r} are not possible; allowed: (low, high), low first, within ±{MAX_BOUND:,.0f}"
+        )
 
 
 def _require_signature(what: str, name: str, function: Callable, parameters: tuple[str, ...]) -> None:

@@ -5,9 +5,9 @@ from rlvr_plugins import Reward, Sample, hookimpl
 
 
 def format_only(sample: Sample) -> float:
-    """1 when the completion follows the task's protocol, right or wrong, else 0.
+    """A control: as `format`, to be the only reward of a run.
 
-    Use it alone, in place of every other reward, to see how much of a gain is format.
+    Use it in place of every other reward, to see how much of a gain is format.
     """
     return 1.0 if sample.verdict.well_formed else 0.0
 

@@ -211,6 +211,9 @@ def demonstrate(example: Example) -> str:
 
 def read(row: dict[str, Any]) -> Example:
     """A row needs `numbers` and `target`; without `operators` all four are allowed."""
+    for key in ("numbers", "target"):
+        if key not in row:
+            raise ValueError(f"{key}: is missing; allowed: numbers (a list of integers) and target (an integer)")
     numbers, target, operators = row.get("numbers"), row.get("target"), row.get("operators", OPERATORS)
     if not isinstance(numbers, list) or not numbers or not all(type(number) is int for number in numbers):
         raise ValueError(f"numbers: {numbers!r} is not possible; allowed: a list of integers")

@@ -150,7 +150,9 @@ def demonstrate(example: Example) -> str:
 
 def read(row: dict[str, Any]) -> Example:
     """A row needs `answer`: a number, a text that is one, or a solution with one after `####`."""
-    answer = row.get("answer")
+    if "answer" not in row:
+        raise ValueError("answer: is missing; allowed: a number, or a solution with ####")
+    answer = row["answer"]
     text = answer if isinstance(answer, str) else "" if isinstance(answer, bool) or answer is None else str(answer)
     gold = gold_answer(text)
     if parse_number(gold) is None:

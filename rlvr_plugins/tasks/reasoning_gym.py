@@ -1,6 +1,6 @@
 """Any data set of reasoning-gym as a task, `reasoning_gym:<dataset>`, judged by its own scorer in a worker.
 
-Optional: `pip install "rlvr[reasoning-gym]"`. Source: github.com/open-thought/reasoning-gym, Apache-2.0.
+Optional: `pip install -e ".[reasoning-gym]"`. Source: github.com/open-thought/reasoning-gym, Apache-2.0.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from rlvr_plugins import Example, Limits, Task, Verdict, hookimpl
 from rlvr_plugins.types import UNREADABLE
 from rlvr_plugins.verifiers.extraction import stated
-from rlvr_plugins.verifiers.tags import read_tags, shown
+from rlvr_plugins.verifiers.tags import NOT_ALONE, read_tags, shown
 
 FAMILY = "reasoning_gym"
 LIMITS = Limits(sample_seconds=10.0, batch_seconds=120.0, memory_mib=2048)
@@ -103,7 +103,7 @@ def verify_reasoning_gym(name: str, completion: str, example: Example) -> Verdic
     strict = right and tagged.well_formed
     reason = f"the scorer of {name} gives {score:g}"
     if right:
-        reason = "" if strict else "the answer is right, but not alone in <think>…</think><answer>…</answer>"
+        reason = "" if strict else NOT_ALONE
     return Verdict(
         strict,
         right,
@@ -134,7 +134,7 @@ def rlvr_find_task(name: str) -> Task | None:
     if dataset == "countdown":
         raise ValueError("its scorer pays for wrong answers and parses them with sympy; use the task 'countdown'")
     if find_spec("reasoning_gym") is None:
-        raise ValueError('reasoning-gym is not installed; pip install "rlvr[reasoning-gym]"')
+        raise ValueError('reasoning-gym is not installed; pip install -e ".[reasoning-gym]"')
     from reasoning_gym.factory import DATASETS
 
     if dataset not in DATASETS:

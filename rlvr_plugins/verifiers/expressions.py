@@ -14,7 +14,7 @@ from fractions import Fraction
 from rlvr_plugins.types import UNREADABLE, Example, Verdict
 from rlvr_plugins.verifiers import latex
 from rlvr_plugins.verifiers.extraction import stated
-from rlvr_plugins.verifiers.tags import read_tags, shown
+from rlvr_plugins.verifiers.tags import NOT_ALONE, read_tags, shown
 
 OPERATORS = "+-*/"
 MAX_CHARACTERS = 200
@@ -171,7 +171,7 @@ def verify_countdown(completion: str, example: Example) -> Verdict:
             reason = _compare(value, used, numbers, target)
             right = not reason
             if right and not tagged.well_formed:
-                reason = "the answer is right, but not alone in <think>…</think><answer>…</answer>"
+                reason = NOT_ALONE
             return Verdict(
                 right and tagged.well_formed,
                 right,
@@ -181,9 +181,11 @@ def verify_countdown(completion: str, example: Example) -> Verdict:
                 answers=tagged.answers,
             )
     found = _last_expression(completion if tagged.answer is None else tagged.answer)
-    flexible = bool(found) and not judge(found, numbers, target, operators)
+    elsewhere = judge(found, numbers, target, operators) if found else "no expression elsewhere"
+    flexible = not elsewhere
     if tagged.answer is None:
-        return Verdict(False, flexible, False, shown(found), refusal)
+        reason = f"{refusal}; elsewhere {elsewhere or 'it is right'}" if found else f"{refusal}; {elsewhere}"
+        return Verdict(False, flexible, False, shown(found), reason)
     status = "" if flexible else UNREADABLE
     return Verdict(False, flexible, tagged.well_formed, shown(tagged.answer), refusal, status, tagged.answers)
 

@@ -9,7 +9,7 @@ from rlvr_plugins.types import ERROR, UNREADABLE, Example, Verdict
 from rlvr_plugins.verifiers import units
 from rlvr_plugins.verifiers.extraction import joined, stated, without_end_tokens
 from rlvr_plugins.verifiers.notation import plain
-from rlvr_plugins.verifiers.tags import read_tags, shown
+from rlvr_plugins.verifiers.tags import NOT_ALONE, read_tags, shown
 
 MAX_CHARACTERS = 200
 TAIL = 1_000
@@ -163,7 +163,9 @@ def verify_number(completion: str, example: Example) -> Verdict:
     if tagged.answer is None:
         answer, value = find_number(completion)
         status = UNREADABLE if answer and value is None else ""
-        return Verdict(False, value == gold, False, shown(answer), "no <answer>", status)
+        found = f"{shown(str(value))} {'is right' if value == gold else f'is not {shown(str(gold))}'}"
+        reason = f"no <answer>; {'no single number elsewhere' if value is None else f'elsewhere {found}'}"
+        return Verdict(False, value == gold, False, shown(answer), reason, status)
     answer = shown(tagged.answer)
     value = parse_number(tagged.answer)
     if value is None:
@@ -175,5 +177,5 @@ def verify_number(completion: str, example: Example) -> Verdict:
     strict = right and tagged.well_formed
     reason = f"{shown(str(value))} is not {shown(str(gold))}"
     if right:
-        reason = "" if strict else "the answer is right, but not alone in <reasoning>…</reasoning><answer>…</answer>"
+        reason = "" if strict else NOT_ALONE
     return Verdict(strict, right, tagged.well_formed, answer, reason, answers=tagged.answers)

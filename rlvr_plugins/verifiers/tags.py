@@ -11,6 +11,7 @@ from rlvr_plugins.verifiers.extraction import without_end_tokens
 
 REASONING = ("think", "reasoning")
 SHOWN_CHARACTERS = 200
+NOT_ALONE = "right, but the completion is not one <think> or <reasoning> and one <answer> element"
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,9 +52,10 @@ def test_verify_answers_each_row_in_order(tmp_path, capsys):
     assert lines[2]["reason"] == "7 is not 15/2"
     assert said.splitlines() == [
         "6 rows: strict 16.7%, flexible 33.3%, parse failures 2 (missing 1, unreadable 1), verifier errors 0",
-        "     2  no <answer>",
         "     2  N is not N",
+        "     1  no <answer>; elsewhere N is right",
         "     1  no single number in <answer>",
+        "     1  no <answer>; no single number elsewhere",
     ]
 
 
@@ -81,15 +82,15 @@ def test_verify_countdown_into_a_file(tmp_path, capsys):
             [{"completion": "x", "answer": 1}, "[1]"],
             "row 2: not an object; allowed: an object with completion",
         ),
-        ("gsm8k", [{"answer": 1}], "row 1: completion: 'None' is not possible; allowed: a string"),
+        ("gsm8k", [{"answer": 1}], "row 1: completion: is missing; found: 'answer'"),
         ("gsm8k", [{"completion": ["x"], "answer": 1}], "row 1: completion: "),
-        ("gsm8k", [{"completion": "x"}], "row 1: answer: 'None' is not possible; allowed: a number, or a solution"),
+        ("gsm8k", [{"completion": "x"}], "row 1: answer: is missing; allowed: a number, or a solution"),
         ("gsm8k", [{"completion": "x", "answer": "five"}], "row 1: answer: 'five' is not possible"),
         ("gsm8k", [{"completion": "x", "answer": True}], "row 1: answer: 'True' is not possible"),
         (
             "countdown",
             [{"completion": "x", "answer": 1}],
-            "row 1: numbers: None is not possible; allowed: a list of integers",
+            "row 1: numbers: is missing; allowed: numbers (a list of",
         ),
         (
             "countdown",
@@ -188,6 +189,9 @@ def test_a_new_package_overwrites_nothing(tmp_path, capsys):
     assert "is there already; choose another name" in capsys.readouterr().err
     assert cli.main(["plugins", "new", "format", "--into", str(tmp_path)]) == 1
     assert "name: reward 'format' is there already, from rlvr_plugins.rewards.format" in capsys.readouterr().err
+    for taken in ("torch", "json", "reasoning-gym"):
+        assert cli.main(["plugins", "new", taken, "--into", str(tmp_path)]) == 1
+        assert f"name: '{taken}' is that of an installed package or module" in capsys.readouterr().err
 
 
 def test_check_prints_each_finding_and_fails_where_one_failed(capsys, installed):
@@ -206,5 +210,24 @@ def rlvr_rewards():
     printed = capsys.readouterr().out
     assert "reward wide, stranger_plugin (stranger 1.2)" in printed
     assert "  FAIL  values         out_of_range: 5.0; allowed: None or 0 to 1 on gold text" in printed
+    assert cli.main(["check", "stranger"]) == 1
+    assert "reward wide, stranger_plugin" in capsys.readouterr().out
     assert cli.main(["check", "formt"]) == 1
-    assert "unknown reward 'formt'; did you mean 'format'?" in capsys.readouterr().err
+    assert (
+        "no task, reward or package 'formt'; did you mean 'format'? tasks: countdown, gsm8k" in capsys.readouterr().err
+    )
+
+
+def test_a_broken_package_is_named_once(capsys, installed):
+    installed("import not_there")
+    assert cli.main(["check", "stranger"]) == 1
+    line = "rlvr check: stranger_plugin (stranger 1.2) is broken: ModuleNotFoundError: No module named 'not_there'"
+    assert capsys.readouterr().err.startswith(line)
+
+
+def test_show_lists_the_options_of_a_task_and_the_bounds_of_a_reward(capsys):
+    assert cli.main(["plugins", "show", "countdown"]) == 0
+    printed = capsys.readouterr().out
+    assert "terse        float            0.0" in printed and "counts: how many numbers an item may have." in printed
+    assert cli.main(["plugins", "show", "boxed"]) == 0
+    assert "bounds: -1 to 1" in capsys.readouterr().out

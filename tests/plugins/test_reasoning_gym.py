@@ -70,6 +70,6 @@ def test_without_the_package_it_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "reasoning_gym", None)
     monkeypatch.setattr("rlvr_plugins.tasks.reasoning_gym.find_spec", lambda name: None)
     catalogue.cache_clear()
-    with pytest.raises(PluginError, match=r'reasoning-gym is not installed; pip install "rlvr\[reasoning-gym\]"'):
+    with pytest.raises(PluginError, match=r'reasoning-gym is not installed; pip install -e "\.\[reasoning-gym\]"'):
         catalogue().task("reasoning_gym:ab")
     catalogue.cache_clear()

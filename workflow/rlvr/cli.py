@@ -51,6 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (RlvrError, PluginError) as error:
         print(f"rlvr {parsed.command}: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # as in `rlvr plugins | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -88,7 +88,7 @@ class TaskConfig(Section):
     sft: int | None = Field(None, ge=0, description="Training items that get a demonstration for SFT; null: all.")
     eval: Count | None = Field(None, description="Held-out items; null: all.")
     system_prompt: str | None = Field(None, description='Replaces the task\'s own; "" leaves it out.')
-    options: dict[str, Any] = Field({}, description="The task's own options, see `rlvr plugins`.")
+    options: dict[str, Any] = Field({}, description="The task's own options; `rlvr plugins show TASK` lists them.")
 
 
 class TokenFilter(Section):
@@ -270,6 +270,10 @@ def load(files: list[Path], overrides: dict[str, Any] | None = None) -> Config:
 
     Raises RlvrError, one line for each problem, naming file, key, value and what is allowed.
     """
+    try:
+        catalogue()
+    except PluginError as error:
+        raise RlvrError(str(error)) from None
     raw: dict[str, Any] = {}
     for file in files:
         raw = yaml_files.merge(raw, yaml_files.load_mapping(Path(file)))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import inspect
 import json
 import sys
+from difflib import get_close_matches
 from pathlib import Path
 
 from tabulate import tabulate
@@ -21,12 +24,15 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     """Adds the three commands to the parser."""
     plugins = commands.add_parser("plugins", help="list the installed tasks and rewards, or start a new package")
     plugins.set_defaults(run=_list)
-    inner = plugins.add_subparsers(dest="action", metavar="new")
+    inner = plugins.add_subparsers(dest="action", metavar="new | show")
     new = inner.add_parser("new", help="write a package with a reward, ready to install")
     new.add_argument("name", help="its name in the config, such as my-reward")
     new.add_argument("--task", action="store_true", help="a task instead of a reward")
     new.add_argument("--into", type=Path, default=Path(), help="the folder to make it in (default: here)")
     new.set_defaults(run=_new)
+    show = inner.add_parser("show", help="what a task or reward is, and the options of a task")
+    show.add_argument("name")
+    show.set_defaults(run=_show)
 
     check = commands.add_parser("check", help="run the conformance suite on tasks and rewards, without a model")
     check.add_argument("names", nargs="+", metavar="NAME")
@@ -71,25 +77,43 @@ def _new(arguments: argparse.Namespace) -> None:
     print(f"{folder}\nnext: pip install -e {folder} && pytest {folder} && rlvr check {arguments.name}")
 
 
+def _show(arguments: argparse.Namespace) -> None:
+    for kind, name in _named(arguments.name):
+        plugin, provider = catalogue().plugin(kind, name), catalogue().provider(kind, name)
+        print(f"{kind} {name}, {provider}, digest {digests.of(kind, name)}\n{plugin.description}")
+        if kind == "reward":
+            print(f"bounds: {plugin.bounds[0]:g} to {plugin.bounds[1]:g}")
+        else:
+            rows = [(field.name, field.type, _default(field)) for field in dataclasses.fields(plugin.options)]
+            print(f"tasks.{name}.options:\n{tabulate(rows, headers=('option', 'type', 'default'), tablefmt='plain')}")
+            print(inspect.getdoc(plugin.options) or "")
+        if plugin.isolate:
+            print(f"in a worker process: {plugin.isolate}")
+
+
+def _default(field: dataclasses.Field) -> str:
+    if field.default is not dataclasses.MISSING:
+        return json.dumps(field.default)
+    return "required" if field.default_factory is dataclasses.MISSING else json.dumps(field.default_factory())
+
+
 def _check(arguments: argparse.Namespace) -> int:
+    from rlvr.config import task_options
     from rlvr_plugins.conformance import check
     from rlvr_plugins.isolation import WorkerError
 
-    found, failed, options = catalogue(), 0, _options(arguments.options)
-    for name in arguments.names:
-        kinds = [kind for kind in ("task", "reward") if name in found.table(kind)]
-        if not kinds:
-            kinds = ["task" if ":" in name else _kind_of(name)]
-        for kind in kinds:
-            provider = found.provider(kind, name)
-            print(f"{kind} {name}, {provider}")
-            try:
-                findings = check(kind, name, options if kind == "task" else None)
-            except WorkerError as error:
-                raise RlvrError(f"{kind} {name!r} can't be loaded in a worker: {error}") from None
-            for finding in findings:
-                print(f"  {MARKS[finding.passed]:4}  {finding.check:13}  {finding.detail}")
-                failed += finding.passed is False
+    failed, options = 0, _options(arguments.options)
+    for kind, name in (pair for word in arguments.names for pair in _named(word)):
+        if kind == "task" and options is not None:
+            task_options(name, options)
+        print(f"{kind} {name}, {catalogue().provider(kind, name)}", flush=True)
+        try:
+            findings = check(kind, name, options if kind == "task" else None)
+        except WorkerError as error:
+            raise RlvrError(f"{kind} {name!r} can't be loaded in a worker: {error}") from None
+        for finding in findings:
+            print(f"  {MARKS[finding.passed]:4}  {finding.check:13}  {finding.detail}")
+            failed += finding.passed is False
     return 1 if failed else 0
 
 
@@ -105,20 +129,30 @@ def _options(text: str | None) -> dict | None:
     return options
 
 
-def _kind_of(name: str) -> str:
-    """Raises PluginError that lists both kinds, for a name that is neither."""
+def _named(name: str) -> list[tuple[str, str]]:
+    """Kind and name of what a word means: a task, a reward, or all that a distribution of this name provides.
+
+    Raises PluginError, which says what is wrong with a broken package of this name.
+    """
     found = catalogue()
-    problems = []
-    for kind in ("task", "reward"):
-        try:
-            found.plugin(kind, name)
-        except PluginError as error:
-            problems.append(str(error))
-    raise PluginError("; ".join(problems))
+    if ":" in name:
+        found.task(name)
+    both = [(kind, name) for kind in ("task", "reward") if name in found.table(kind)]
+    if both:
+        return both
+    provided = [key for key, provider in found.providers.items() if provider.distribution == name]
+    if provided:
+        return provided
+    for provider, error in found.broken.items():
+        if name in (provider.distribution, provider.module):
+            raise PluginError(f"{provider} is broken: {error}")
+    near = get_close_matches(name, [*found.tasks, *found.rewards], 1)
+    raise PluginError(
+        f"no task, reward or package {name!r}; {f'did you mean {near[0]!r}? ' if near else ''}"
+        f"tasks: {', '.join(sorted(found.tasks))}; rewards: {', '.join(sorted(found.rewards))}"
+        + "".join(f"; broken: {provider}: {error}" for provider, error in found.broken.items())
+    )
 
 
 def _verify(arguments: argparse.Namespace) -> None:
-    try:
-        verifying.verify_file(arguments.task, arguments.file, arguments.out, arguments.second)
-    except BrokenPipeError:
-        sys.stdout = None
+    verifying.verify_file(arguments.task, arguments.file, arguments.out, arguments.second)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from rlvr import tables
+from rlvr import console, tables
 from rlvr.errors import RlvrError
 from rlvr_plugins import Sample
 from rlvr_plugins.guard import Judge, Outcome, Rewarder, failure_of
 from rlvr_plugins.isolation import WorkerError
 from rlvr_plugins.manager import catalogue
+
+PATIENCE = 60.0
 
 
 class Scorer:
@@ -72,7 +76,8 @@ class Scorer:
                 self._judge(completions, completion_ids, task, key, example, trainer_state.global_step)
                 self._log_verdicts(log)
             try:
-                outcomes = rewarder.score(self._samples)
+                with _watched(f"reward {name!r}"):
+                    outcomes = rewarder.score(self._samples)
             except WorkerError as error:
                 raise RlvrError(f"reward {name!r} can't be loaded in its worker: {error}") from None
             self._record(name, outcomes, log)
@@ -91,7 +96,8 @@ class Scorer:
             if name not in self._judges:
                 self._judges[name] = Judge(catalogue().task(name))
             try:
-                judged = self._judges[name].judge([(texts[i], items[i]) for i in chosen])
+                with _watched(f"the verifier of {name!r}"):
+                    judged = self._judges[name].judge([(texts[i], items[i]) for i in chosen])
             except WorkerError as error:
                 raise RlvrError(f"task {name!r} can't be loaded in its worker: {error}") from None
             for i, verdict in zip(chosen, judged, strict=True):
@@ -149,8 +155,22 @@ class Scorer:
         kinds = ", ".join(f"{kind} {count}" for kind, count in counts.items())
         raise RlvrError(
             f"{name!r} failed on {failed} of {asked} completions ({kinds}), more than grpo.max_failures "
-            f"({self._max_failures:g}) allows; such as {details[0]}, on {json.dumps(completion[:60])}"
+            f"({self._max_failures:g}) allows; such as {details[0]}, on {json.dumps(completion[:60])}; "
+            f"`rlvr check {name}` looks closer"
         )
+
+
+@contextmanager
+def _watched(what: str) -> Iterator[None]:
+    """Says so when scoring one batch takes long: in this process nothing else would end it."""
+    line = f"{what} has been at one batch for {PATIENCE:g} s; isolate=Limits(…) would end it"
+    timer = threading.Timer(PATIENCE, console.say, [line])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _row(step: int, task: str, sample: Sample) -> dict[str, Any]:

@@ -47,6 +47,7 @@ def of(config: Config) -> dict[str, dict[str, Any]]:
             "experiment": config.experiment,
             "tasks": list(config.tasks),
             "arms": arms(config),
+            "rewards": {name: grpo_variant(config, name)["rewards"] for name in config.grpo.variants},
         },
     }
     for name, task in whole["tasks"].items():

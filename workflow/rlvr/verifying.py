@@ -105,7 +105,9 @@ def _row(task: Task, line: str, second: str | None) -> tuple[str, Example]:
         raise ValueError(f"not JSON ({error})") from None
     if not isinstance(row, dict):
         raise ValueError("not an object; allowed: an object with completion and what the task needs")
-    completion = row.pop("completion", None)
+    if "completion" not in row:
+        raise ValueError(f"completion: is missing; found: {', '.join(map(repr, row)) or 'nothing'}")
+    completion = row.pop("completion")
     if not isinstance(completion, str):
         raise ValueError(f"completion: {str(completion)[:60]!r} is not possible; allowed: a string")
     example = task.read(row) if task.read else Example("", row)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from importlib.metadata import distributions
+from importlib.util import find_spec
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -23,6 +25,8 @@ def write(kind: str, name: str, into: Path) -> Path:
         raise RlvrError(f"name: {name!r} is not possible; allowed: lower-case letters and digits, joined by single -")
     if name in catalogue().table(kind):
         raise RlvrError(f"name: {kind} {name!r} is there already, from {catalogue().provider(kind, name)}")
+    if find_spec(name.replace("-", "_")) or name in {distribution.name.lower() for distribution in distributions()}:
+        raise RlvrError(f"name: {name!r} is that of an installed package or module; choose another")
     folder = into / name
     if folder.exists():
         raise RlvrError(f"{folder}: is there already; choose another name or --into")

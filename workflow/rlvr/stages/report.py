@@ -28,6 +28,7 @@ def run(config: dict[str, Any], *, results: Path, report: Path) -> None:
         title=title,
         accuracy=accuracy.wide(tidy),
         arms=found.arms,
+        rewards=_rewards(config["rewards"]),
         curves=curves.write(found, report / "curves"),
         data=_filtered(found),
         stages=stages.by_stage(timings),
@@ -48,6 +49,14 @@ def _metrics(tidy: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
         name = "-".join(part for part in parts if part)
         nested.setdefault(name, {})[row.task] = {"strict": row.strict, "flexible": row.flexible}
     return nested
+
+
+def _rewards(variants: dict[str, dict[str, float]]) -> pd.DataFrame:
+    """A row a variant, its reward weights in words."""
+    return pd.DataFrame(
+        {"variant": name, "rewards": " + ".join(f"{weight:g} × {reward}" for reward, weight in weights.items())}
+        for name, weights in variants.items()
+    )
 
 
 def _filtered(found: Results) -> pd.DataFrame:

@@ -30,15 +30,15 @@ _COMMANDS = (
 _SPACES = re.compile("[ \t\r\n\u00a0\u2009\u202f]+")
 _WRAPPERS = (("\\(", "\\)"), ("\\[", "\\]"), ("$$", "$$"), ("$", "$"), ("`", "`"), ("**", "**"), ("\\boxed{", "}"))
 _ALLOWED = re.compile(r"[0-9+\-*/() ]+")
-_RUN = re.compile(r"[0-9(][0-9+\-*/() ]*+(?:= ?[0-9]+(?![0-9]| ?[-+*/(]))?")
-_EMPHASIS = re.compile(r"(?<![\w)*])\*\*(?=[^\s*])([^*]*)\*\*(?![\w(*])")
-_MARKUP = re.compile(r"[$`]|</?[a-z]{1,20}>")
+_RUN = re.compile(r"[0-9(][0-9+\-*/() ]*+(?:= ?[0-9]+(?![0-9]| ?[-+*/]))?")
+_EMPHASIS = re.compile(r"(?<![\w)*])\*\*(?=[^\s*])(.{0,300}?[^\s*])\*\*(?![\w(*])")
+_MARKUP = re.compile(r"[$`]|</?[a-z]{1,20}>|^ *> ?")
 _TIED_BEFORE = re.compile(
     r"[\w.\])}]$|[-+*/^×÷<>≠!\[{\\]\s*$|[0-9)]\s*[-+*/][^=]*=\s*$|[=<>!]=\s*$|[0-9].*(?:[,;|]|\b(?:or|and|nor)\b)\s*$"
-    r"|(?:\b(?:not|never)|n['’]t)\s*$"
+    r"|(?:\b(?:not|never|not true that|can(?:no|['’])t (?:get|be|use))|n['’]t)\s*$"
 )
 _BULLET = re.compile(r"\s*[-+*]\s+$")
-_TIED_AFTER = re.compile(r"\s*[=^%\[{<>≠]|\.[0-9]|\w|\s*(?:or\b|is(?:\s+not|n['’]t)\b)")
+_TIED_AFTER = re.compile(r"\s*(?:[=^%\[{<>≠]|!=)|\.[0-9]|\w|\s*(?:or\b|is(?:\s+not|n['’]t)\b|is (?:wrong|incorrect))")
 _OPERATORS = {
     ast.Add: ("+", lambda a, b: a + b),
     ast.Sub: ("-", lambda a, b: a - b),

@@ -7,7 +7,8 @@ import re
 _BRACES = re.compile(r"\\boxed\s*\{|\\?[{}]")
 _FRACTION = re.compile(r"\\[dt]?frac\s*(?:\{([^{}]*)\}|(\d))\s*(?:\{([^{}]*)\}|(\d))")
 _TEXT = re.compile(
-    r"\\(?:text|textbf|underline|fbox|textit|textrm|mathrm|mathbf|mathit|mathsf|mbox|operatorname|emph)\s*\{([^{}]*)\}"
+    r"\\(?:boxed|fbox|framebox|underline|boldsymbol|bold|emph|mbox|operatorname|text(?:bf|it|rm|sf|tt)?|math(?:bf|it|rm|sf|tt))"
+    r"\s*\{([^{}]*)\}"
 )
 
 
@@ -15,11 +16,6 @@ def last_box(text: str) -> str | None:
     r"""What stands in the closed `\boxed{…}` that opens last, so in the innermost one; None without one."""
     start, end, _ = max(boxes(text), default=(0, -1, 0))
     return text[start:end] if end >= 0 else None
-
-
-def outside_boxes(text: str) -> int:
-    """Number of closed boxes that do not stand within another one."""
-    return sum(depth == 0 for *_, depth in boxes(text))
 
 
 def boxes(text: str) -> list[tuple[int, int, int]]:
@@ -66,7 +62,7 @@ def _balanced(text: str) -> bool:
 
 
 def replace_text(text: str) -> str:
-    r"""`\text{…}` and its kin by what they hold, set apart by spaces."""
+    r"""`\text{…}`, `\boxed{…}` and their kin by what they hold, set apart by spaces."""
     while True:
         text, count = _TEXT.subn(r" \1 ", text)
         if not count:

@@ -20,6 +20,7 @@ _TRANSLATION = str.maketrans(
         "￥": "¥",
         "￡": "£",
         "￦": "₩",
+        **dict.fromkeys("✅✓✔☑•∴★", " "),
         "⁄": "/",
         "∕": "/",
         "⋅": "·",
@@ -46,9 +47,13 @@ _LATEX = (
     (re.compile(r"\\([$%{}#&_])"), r"\1"),
     (re.compile(r"\\(?:times|cdot)(?![A-Za-z])"), "×"),
     (re.compile(r"\\(?:approx|Rightarrow|implies|to|rightarrow)(?![A-Za-z])"), "="),
-    (re.compile(r"\\(?:therefore|sim|boxed)(?![A-Za-z{])|\\\\\s*\Z"), " "),
+    (re.compile(r"\\(?:therefore|sim|boxed|bf|it|rm|tiny|small|normalsize|[lL]arge|LARGE|[hH]uge)(?![A-Za-z{])"), " "),
+    (re.compile(r"\\\\\s*\Z"), " "),
 )
+_ORDINAL = re.compile(r"(?<=[0-9])\^\s*\{?\s*(?:\\text\s*\{\s*)?(st|nd|rd|th)\b\s*\}{0,2}")
 _TAG = re.compile(r"</?(?:b|i|u|em|strong|code|span|p|br)\s*/?>", re.IGNORECASE)
+_LOOSE = re.compile(r"\*{2,}|`|\\boxed\s*\{?(?![^{}]*\})|^[ ]*>[ ]?", re.MULTILINE)
+_ELEMENT = re.compile(r"</?[A-Za-z]{1,20}>")
 _FENCE = re.compile(r"```\w*\n(.*)\n```", re.DOTALL)
 _INVISIBLE = "\ufeff\u200b\u200c\u200d\u200e\u200f\u2060"
 
@@ -59,10 +64,10 @@ def plain(text: str, whole: bool = True) -> str | None:
     """The text with signs, spaces, fractions, powers, currency and emphasis written one way.
 
     `=` stands for every sign of equality. None where the text can't be read: control characters,
-    surrogates, an inequality, several boxes. With `whole=False` the text is a piece of prose: boxes
-    and inequalities stay as they are.
+    surrogates, an inequality, struck out. With `whole=False` the text is a piece of prose: tags and
+    single marks of emphasis and quotation go, inequalities stay.
     """
-    if _UNREADABLE.search(text):
+    if _UNREADABLE.search(text) or (whole and "~~" in text):
         return None
     text = text.strip(_INVISIBLE)
     if "<" in text:
@@ -70,15 +75,12 @@ def plain(text: str, whole: bool = True) -> str | None:
     fence = _FENCE.fullmatch(text)
     text = fence[1] if fence else text
     text = text.translate(_TRANSLATION).replace("{,}", ",")
+    text = _ORDINAL.sub(r"\1", text)
     text = re.sub(r"\^\{\s*([^{}]*?)\s*\}", r"^\1", text)
     text = _SUPERSCRIPT.sub(lambda match: f"^{match[0].translate(_SUPERSCRIPTS)}", text)
     text = _EMPHASIS.sub(r" \2 ", _EMPHASIS.sub(r" \2 ", text))
-    boxes = latex.outside_boxes(text) if whole else 0
-    if boxes:
-        inner = latex.last_box(text)
-        if boxes > 1 or inner is None:
-            return None
-        text = inner
+    if not whole:
+        text = _LOOSE.sub(" ", _ELEMENT.sub("\n", text))
     if "\\" in text:
         text = _DEGREES.sub("°", text)
         text = latex.replace_text(latex.replace_fractions(text, FRACTION))

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from rlvr_plugins.types import ERROR, UNREADABLE, Example, Verdict
 from rlvr_plugins.verifiers import units
-from rlvr_plugins.verifiers.extraction import joined, stated, without_end_tokens
+from rlvr_plugins.verifiers.extraction import joined, sentence_around, stated, without_end_tokens
 from rlvr_plugins.verifiers.notation import plain
 from rlvr_plugins.verifiers.tags import NOT_ALONE, read_tags, shown
 
@@ -34,14 +34,11 @@ _NUMBER = re.compile(
 _PLAIN = re.compile(r"\s*(-?)\$?([0-9]{1,18}|[1-9][0-9]{0,2}(?:,[0-9]{3}){1,5})\.?\s*")
 _OTHER_BASE = re.compile(r"[xXoObB]")
 _SEPARATED = re.compile(r"[0-9][^=]*(?:[;\n]|,\s*(?![0-9])|\b(?:and|or|maybe)\b|\s[^\W\d_]\s*$)")
-_BEFORE_DENIED = re.compile(
-    r"(?:\b(?:not|never|cannot|than|except)|n['’]t)\s+(?:\w+\s+){0,2}[$(]?\s*$"
-    r"|(?:[<>≠≤≥]|!=|\\[a-zA-Z]+|\b(?:log|ln|sin|cos|tan|sqrt|root of))\s*(?:\[[^\]]*\])?\s*[({]?\s*$",
-    re.IGNORECASE,
-)
-_STOPS = re.compile(
-    r"(?:\s+[^\W\d_][\w'’/-]*){0,3}?\s*(?:$|[.;,!?)\]}]|\s(?:because|since|as|for|in|per|each|total|at|after|when|so)\b)"
-)
+_COMMAND_BEFORE = re.compile(r"\\[a-zA-Z]+\s*(?:\[[^\]]*\])?\s*[({]?\s*$")
+_EQUALS = re.compile(r"(?<![!<>=])=(?!=)")
+_CORRECTS = re.compile(r"\s*[;,]?\s*(?:but|it is|it['’]s)\s+[$]?[0-9]")
+_GOES_ON = r"because|since|as|for|in|per|each|total|at|after|when|so|out of|of (?:the|these|them)"
+_STOPS = re.compile(rf"[%°]?(?:\s+[^\W\d_][\w'’/-]*){{0,10}}?\s*(?:$|[.;,!?)\]}}(–—]|- |\s(?:{_GOES_ON})\b)")
 
 
 def parse_number(text: str) -> Fraction | None:
@@ -82,7 +79,8 @@ def _only_number(text: str) -> Fraction | None:
     if not units.is_label(before) or not units.is_unit(after):
         return None
     value = _value(match)
-    return value and value * 10**power
+    bullet = re.fullmatch(r"[-+] +", match["sign"] or "") and re.search(r"[^\W\d_]", after)
+    return value and (abs(value) if bullet else value) * 10**power
 
 
 def _value(match: re.Match) -> Fraction | None:
@@ -113,21 +111,34 @@ def _decimal(text: str) -> Fraction:
 def find_number(text: str) -> tuple[str, Fraction | None]:
     r"""The number a text ends in, as it stands there and as a value.
 
-    It follows the last `####`, `\boxed{` or "the answer is"; without these it is the last number. A
-    number that is joined to another one ("72 or 73", "5 - 6") or denied ("not 72") is none.
+    It follows the last `####`, `\boxed{` or "the answer is"; without these it is the last number, or
+    the first after the last `=` of the last line. A number that is joined to another one ("72 or 73",
+    "5 - 6") or denied ("not 72") is none.
     """
-    text = without_end_tokens(text)
+    text = without_end_tokens(text).rstrip()
     statement = stated(text)
     if statement:
         said, alone = statement
         value = parse_number(said)
         if alone or value is not None:
             return said, value
-        first = _lone(said[:MAX_CHARACTERS].rpartition("=")[2], 0)
-        if first and (first[1] is None or _STOPS.match(first[2])):
-            return first[:2]
+        first = _first(_EQUALS.split(said[:MAX_CHARACTERS])[-1])
+        if first:
+            return first
+    *left, right = _EQUALS.split(text[-TAIL:].rpartition("\n")[2])
+    first = _first(right) if left else None
+    if first:
+        return first
     last = _lone(text[-TAIL:], -1)
     return last[:2] if last else ("", None)
+
+
+def _first(text: str) -> tuple[str, Fraction | None] | None:
+    """The first number in a text where no other one belongs to it; its value is None where it is tied."""
+    first = _lone(text, 0)
+    if first is None or _CORRECTS.match(first[2]):
+        return None
+    return first[:2] if first[1] is None or _STOPS.match(first[2]) else None
 
 
 def _lone(text: str, place: int) -> tuple[str, Fraction | None, str] | None:
@@ -138,15 +149,18 @@ def _lone(text: str, place: int) -> tuple[str, Fraction | None, str] | None:
     if not found:
         return None
     match = found[place]
-    before, after = read[: match.start()], read[match.end() :]
-    glued = re.match(r"\S*", after)[0]
+    after = read[match.end() :]
+    power, unit = units.scale(after)
+    before, rest = sentence_around(read[: match.start()], unit)
     none = (
-        joined(before, after)
-        or _BEFORE_DENIED.search(before[-60:])
-        or not units.is_unit(glued)
+        joined(before, rest)
+        or units.denied(before, rest)
+        or _COMMAND_BEFORE.search(before)
+        or not units.is_unit(re.match(r"\S*", unit)[0])
         or (place == -1 and re.search("[0-9]", after))
     )
-    return match[0].strip(), None if none else _value(match), after
+    value = None if none else _value(match)
+    return match[0].strip(), value and value * 10**power, unit
 
 
 def verify_number(completion: str, example: Example) -> Verdict:
@@ -169,7 +183,9 @@ def verify_number(completion: str, example: Example) -> Verdict:
     answer = shown(tagged.answer)
     value = parse_number(tagged.answer)
     if value is None:
-        flexible = find_number(tagged.answer)[1] == gold
+        one_line = "\n" not in tagged.answer and not stated(tagged.answer)
+        first = _first(tagged.answer[:MAX_CHARACTERS]) if one_line else None
+        flexible = (first or find_number(tagged.answer))[1] == gold
         status = "" if flexible else UNREADABLE
         reason = "no single number in <answer>"
         return Verdict(False, flexible, tagged.well_formed, answer, reason, status, tagged.answers)

@@ -21,26 +21,34 @@ _SCALE = re.compile(
     r"(?:k|\s?(?:hundred|thousand|lakh|million|mn|mln|crore|billion|bn|trillion))(?![^\W_])", re.IGNORECASE
 )
 _LETTER = r"[^\W\d_]"
-_BEFORE = re.compile(rf"""(?:{_LETTER}|(?<={_LETTER})-(?={_LETTER})|[\s.,;:!'"‘’“”()\[\]{{}}#&])*""")
+_BEFORE = re.compile(rf"""(?:{_LETTER}|(?<={_LETTER})-(?={_LETTER})|[\s.,;:!'"‘’“”()\[\]{{}}#&—])*""")
 _AFTER = re.compile(
     rf"""(?:{_LETTER}|[-/·][ ]?(?={_LETTER})|(?<={_LETTER})\^-?[0-9](?![0-9])
-    |[.,;:!?](?![^\W_])|(?<={_LETTER})\.|[\s'"‘’“”()\[\]{{}}°%‰&…。])*""",
+    |[.,;:!](?![^\W_])|(?<={_LETTER})\.|[\s'"‘’“”′″()\[\]{{}}°%‰&…。—])*""",
     re.VERBOSE,
 )
 _NUMBER_WORD = (
     r"(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|twenty|thirty|forty|fifty|sixty|seventy"
     r"|eighty|ninety|hundred|thousand|million|billion)"
 )
-_DENIES = r"or|nor|not|neither|never|cannot|except|wrong|incorrect|than|least|most"
-_NO_LABEL = re.compile(
-    rf"\b(?:{_DENIES}|log|ln|sin|cos|tan|exp|sqrt|root|square|cube|twice|double|triple|half|third|quarter)\b|n['’]t\b"
-    rf"|\b{_NUMBER_WORD}[\s-]*$",
+_DENIED_BEFORE = re.compile(
+    r"(?:\b(?:not|never|cannot|neither|nor|or|unlikely|fails|could|might)\b|n['’]t\b)[^,;:.0-9]*$"
+    r"|\b(?:wrong|incorrect)\b[^,;.0-9]*$"
+    r"|\b(?:than|least|most|over|under|below|above|up to|except|anything but|no|times|multiple of|half of|third of"
+    r"|quarter of|twice|double|triple|root of|square of|cube of|log|ln|sin|cos|tan|exp|sqrt)\s*[(\[$]?\s*$"
+    rf"|\b{_NUMBER_WORD}\s*(?:,|-|\b(?:and|or|to)\b)?\s*$|(?:√|[<>≠≤≥]|!=)\s*[({{]?\s*$",
+    re.IGNORECASE,
+)
+_DENIED_AFTER = re.compile(
+    r"\A[^0-9.]{0,30}?(?:\b(?:is|was)(?:n['’]t| not| never)\b|\b(?:is|seems) (?:wrong|incorrect)\b|\bor\b|\?)"
+    r"|\A\s*(?:squared|cubed|factorial|and (?:a|an|one)\b)"
+    rf"|\A\s*(?:to|and|or|times|by|base|over|divided by) {_NUMBER_WORD}\b",
     re.IGNORECASE,
 )
 _NO_UNIT = re.compile(
-    rf"(?<![^\W_])(?:x|y|z|n|i|e|M|B|pi|{_DENIES}|sqrt|log|plus|minus|half|halves|tenths|hundredths|thousandths"
+    r"(?<![^\W_])(?:x|y|z|n|i|e|M|B|pi|nor|incorrect|sqrt|log|plus|minus|half|halves|tenths|hundredths|thousandths"
     r"|hundred|thousand|lakh|crore|[mbtr]illion)(?![^\W_])"
-    rf"|n['’]t\b|\band (?:a|an|one)\b|\b(?:and|times|by|base|over) {_NUMBER_WORD}\b|\A\s*(?:squared|cubed|factorial)\b"
+    rf"|\band {_NUMBER_WORD}\b"
     r"|[\u0370-\u039c\u039e-\u03a8\u03aa-\u03bb\u03bd-\u03ff百千万亿億兆]"
 )
 _GLUED = re.compile(rf"{_LETTER}+")
@@ -55,7 +63,7 @@ def scale(after: str) -> tuple[int, str]:
 
 def is_label(before: str) -> bool:
     """Whether the text before a number only introduces it."""
-    return _BEFORE.fullmatch(before) is not None and not _NO_LABEL.search(before)
+    return _BEFORE.fullmatch(before) is not None and not denied(before, "")
 
 
 def is_unit(after: str) -> bool:
@@ -64,8 +72,14 @@ def is_unit(after: str) -> bool:
         is_glued_unit(after)
         and _AFTER.fullmatch(after) is not None
         and not _NO_UNIT.search(after)
+        and not denied("", after)
         and not any(character.isnumeric() and not character.isdecimal() for character in after)
     )
+
+
+def denied(before: str, after: str) -> bool:
+    """Whether what stands around a number denies, bounds or changes it: "not 72", "at least 72", "72 squared"."""
+    return bool(_DENIED_BEFORE.search(before) or _DENIED_AFTER.search(after))
 
 
 def is_glued_unit(after: str) -> bool:

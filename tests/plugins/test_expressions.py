@@ -191,6 +191,23 @@ def test_an_expression_in_prose_is_found(text):
 
 
 @pytest.mark.parametrize(
+    ("text", "flexible"),
+    [
+        ("**25 * 3 + 4 = 79**", True),
+        ("**Answer: 25*3+4**", True),
+        ("> 25*3+4", True),
+        ("25*3+4 = 79 (correct)", True),
+        ("25*3+4 != 79", False),
+        ("25*3+4 is wrong", False),
+        ("It is not true that 25*3+4", False),
+        ("I can't get 25*3+4", False),
+    ],
+)
+def test_emphasis_and_denial_around_an_expression(text, flexible):
+    assert verify_countdown(text, Example("k", {"numbers": [25, 3, 4], "target": 79})).flexible == flexible
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "100.1+2+3",

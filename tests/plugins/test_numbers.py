@@ -218,3 +218,173 @@ def test_the_number_a_text_ends_in(text, value):
 def test_a_gold_that_is_no_number_is_an_error_not_a_wrong_answer():
     verdict = verify_number("<answer>5</answer>", Example("k", {"answer": "five"}))
     assert (verdict.status, verdict.reason) == ("error", "the gold answer 'five' is no number")
+
+
+EIGHTEEN = Example("k", {"answer": "18"})
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        "**Answer: 18**",
+        "**Final Answer: 18**",
+        "**Final Answer: $18**",
+        "**The answer is 18.**",
+        "**The answer is 18**.",
+        "*Answer: 18*",
+        "**Answer: 18** dollars",
+        "**Answer: 18** \u2705",
+        "<think>a</think>\n\n18",
+        "<think>a 3</think>\n\n**18**",
+        "<answer>18",
+        "<ANSWER>18</ANSWER>",
+        "> 18",
+        "> **18**",
+        "9 * 2 = 18\n\n**18**",
+        "Step 2: 9 * 2 = 18\n\n18",
+        "x = 18\n\n$$\n18\n$$",
+        "- 9\n- 18",
+        "2 + 2 = 4.\n\n18.",
+        "She eats 3 (for breakfast)\n18",
+        "The cost is $5. $18 total.",
+        "10 + 8 = 18. 18 apples.",
+        "It was 2015. 18 more",
+        "The answer is 18 (not 20).",
+        "The answer is 18 (9 \xd7 2).",
+        "The answer is $18 (since 9 eggs \xd7 $2)",
+        "The answer is 18 \u2013 nine eggs at $2.",
+        "The answer is 18 out of 24",
+        "The answer is 18 dollars every single day at the market, 9 eggs at 2 each",
+        "<think>x</think><answer>18 out of 25</answer>",
+        "<think>x</think><answer>$18 per day for 9 eggs</answer>",
+        "<think>x</think><answer>18 (9 eggs \xd7 $2)</answer>",
+        "<think>x</think><answer>$18 ($18.00)</answer>",
+        "<think>x</think><answer>The total is 18 dollars because she sells each for 2</answer>",
+        "The answer is:\n- 18",
+        "Answer:\n- 18 apples",
+        "The answer is:\n1) 18",
+        "\\boxed{20} Wait, let me recheck. It should be \\boxed{18}.",
+        "Janet sells \\boxed{9} eggs and makes \\boxed{18} dollars",
+        "The answer is not 20 but 18.",
+        "The answer is 20... no, actually it is 18.",
+        "The final answer is 18<eos>",
+        "18<end_of_turn>",
+        "The answer is 18.<\uff5cend\u2581of\u2581sentence\uff5c>",
+        "<think>x</think><answer>\\boldsymbol{18}</answer>",
+        "<think>x</think><answer>{\\bf 18}</answer>",
+        "<think>x</think><answer>18^{th}</answer>",
+        "<think>x</think><answer>18^{\\text{th}}</answer>",
+        "<think>x</think><answer>\\boxed{18</answer>",
+        "<think>x</think><answer>18 \u2705</answer>",
+        "<think>x</think><answer>\u2234 18</answer>",
+        "<think>x</think><answer>18 \u2014 the total dollars</answer>",
+        "<think>x</think><answer>18 more apples than Bob</answer>",
+        "<think>x</think><answer>18 marbles are not red</answer>",
+        "<think>x</think><answer>Not counting Tom, 18</answer>",
+        "<think>x</think><answer>Half the eggs is 18</answer>",
+        "<think>x</think><answer>Twice as many: 18</answer>",
+        "<think>x</think><answer>The square has area 18</answer>",
+        "<think>x</think><answer>- 18 apples</answer>",
+        "<think>x</think><answer>We have 3 boxes so \\boxed{18}</answer>",
+        "6 boxes * 3 = 18 kilograms of flour in 3 bags.",
+        "The answer is 18. Actually, I double checked: 18.",
+    ],
+)
+def test_what_a_reader_takes_for_eighteen_is_flexible(completion):
+    assert verify_number(completion, EIGHTEEN).flexible
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        "18 is wrong",
+        "18 isn't right",
+        "I don't think the answer is 18.",
+        "wrong answer: 18",
+        "The answer is at least 18.",
+        "18 or more",
+        "18 or nineteen",
+        "seventeen or 18",
+        "17 vs. 18",
+        "17 & 18",
+        "17 through 18",
+        "18 squared",
+        "\u221a18",
+        "half of 18",
+        "18 and a half",
+        "2 hours 18 minutes",
+        "The answer is 18. Actually, no, it's 19.",
+        "The answer is 18. No wait, 19.",
+        "The answer is 18. Or 19.",
+        "\\boxed{18}\n\nWait, that is wrong, it is 19.",
+        "#### 18\nActually, that's wrong: 19",
+        "17 or\n18",
+    ],
+)
+def test_what_no_reader_takes_for_eighteen_is_not(completion):
+    assert not verify_number(completion, EIGHTEEN).flexible
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        "<think>x</think><answer>18 \u2705</answer>",
+        "<think>x</think><answer>\u2234 18</answer>",
+        "<think>x</think><answer>18 \u2014 the total dollars</answer>",
+        "<think>x</think><answer>18 more apples than Bob</answer>",
+        "<think>x</think><answer>18 marbles are not red</answer>",
+        "<think>x</think><answer>Not counting Tom, 18</answer>",
+        "<think>x</think><answer>Half the eggs is 18</answer>",
+        "<think>x</think><answer>Twice as many: 18</answer>",
+        "<think>x</think><answer>The square has area 18</answer>",
+        "<think>x</think><answer>- 18 apples</answer>",
+        "<think>x</think><answer>\\boldsymbol{18}</answer>",
+        "<think>x</think><answer>{\\bf 18}</answer>",
+        "<think>x</think><answer>18^{th}</answer>",
+    ],
+)
+def test_marks_labels_and_units_in_the_answer_element_are_strict(completion):
+    assert verify_number(completion, EIGHTEEN).strict
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        "<think>x</think><answer>not \\boxed{18}</answer>",
+        "<think>x</think><answer>\\boxed{18} is incorrect.</answer>",
+        "<think>x</think><answer>\\boxed{18} is not the answer.</answer>",
+        "<think>x</think><answer>fails to be 18</answer>",
+        "<think>x</think><answer>The answer is unlikely to be 18.</answer>",
+        "<think>x</think><answer>anything but 18</answer>",
+        "<think>x</think><answer>no 18</answer>",
+        "<think>x</think><answer>~~18~~</answer>",
+        "<think>x</think><answer>18?</answer>",
+        "<think>x</think><answer>Is the answer 18?</answer>",
+        "<think>x</think><answer>It could be 18.</answer>",
+        "<think>x</think><answer>over 18</answer>",
+        "<think>x</think><answer>under 18</answer>",
+        "<think>x</think><answer>up to 18</answer>",
+        "<think>x</think><answer>between seventeen and 18</answer>",
+        "<think>x</think><answer>seventeen to 18</answer>",
+        "<think>x</think><answer>18 to twenty</answer>",
+        "<think>x</think><answer>seventeen, 18</answer>",
+        "<think>x</think><answer>two times 18</answer>",
+        "<think>x</think><answer>a multiple of 18</answer>",
+        "<think>x</think><answer>less than 18</answer>",
+        "<think>x</think><answer>at least 18</answer>",
+    ],
+)
+def test_denials_bounds_and_ranges_in_the_answer_element_are_not_strict(completion):
+    assert not verify_number(completion, EIGHTEEN).strict
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("She earns $3 million.", 3_000_000),
+        ("The total is 18 hundred dollars", 1800),
+        ("The answer is 5k for 2 people", 5000),
+    ],
+)
+def test_scale_words_count_in_prose_too(text, value):
+    assert find_number(text)[1] == value

@@ -54,7 +54,18 @@ def test_each_reward_is_logged_by_itself_beside_the_total(finished):
 def test_sampled_completions_are_kept_with_their_rewards(finished):
     rows = pd.read_parquet(finished / "results/micro/grpo/dapo/seed0/completions.parquet")
     assert len(rows) == 16
-    assert {"step", "task", "key", "completion", "tokens", "strict", "correctness", "format"} <= set(rows.columns)
+    assert {
+        "step",
+        "task",
+        "key",
+        "completion",
+        "tokens",
+        "strict",
+        "rewards/correctness",
+        "rewards/format",
+        "status",
+        "failures",
+    } <= set(rows.columns)
 
 
 def test_curves_are_drawn_for_every_training_run_in_both_formats(report):

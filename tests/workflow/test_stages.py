@@ -28,6 +28,7 @@ GRPO = {
     **SFT,
     "trainer": {**TRAINER, "max_steps": 2, "num_generations": 4, "max_completion_length": 6},
     "rewards": {"correctness": 1.0, "format": 0.1},
+    "max_failures": 0.1,
 }
 LORA = {"r": 4, "alpha": 8, "dropout": 0.0, "target_modules": "all-linear"}
 

@@ -7,8 +7,9 @@ from fractions import Fraction
 
 from rlvr_plugins.types import ERROR, UNREADABLE, Example, Verdict
 from rlvr_plugins.verifiers import units
-from rlvr_plugins.verifiers.extraction import joined, sentence_around, stated, without_end_tokens
+from rlvr_plugins.verifiers.extraction import stated
 from rlvr_plugins.verifiers.notation import plain
+from rlvr_plugins.verifiers.prose import joined, sentence_around, without_end_tokens
 from rlvr_plugins.verifiers.tags import NOT_ALONE, read_tags, shown
 
 MAX_CHARACTERS = 200

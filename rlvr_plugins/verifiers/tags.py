@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rlvr_plugins.verifiers.extraction import without_end_tokens
+from rlvr_plugins.verifiers.prose import without_end_tokens
 
 REASONING = ("think", "reasoning")
 SHOWN_CHARACTERS = 200

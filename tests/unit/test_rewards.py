@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -160,3 +162,12 @@ def test_a_verifier_that_raises_is_counted_and_its_completion_is_wrong(monkeypat
         strict._judges = scorer._judges
         strict._rewarders = scorer._rewarders
         score(strict, [RIGHT])
+
+
+def test_a_reward_that_takes_long_is_named_while_it_does(monkeypatch, capsys):
+    monkeypatch.setattr(rewards, "PATIENCE", 0.05)
+    monkeypatch.setattr(rewards.console, "_screen", sys.stderr)
+    score(with_reward(lambda sample: time.sleep(0.3) or 1.0), [RIGHT])
+    assert "reward 'r' has been at one batch for 0.05 s; isolate=Limits(…) would end it" in capsys.readouterr().err
+    score(with_reward(lambda sample: 1.0), [RIGHT])
+    assert capsys.readouterr().err == ""

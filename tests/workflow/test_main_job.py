@@ -51,6 +51,11 @@ def test_each_reward_is_logged_by_itself_beside_the_total(finished):
     assert len(metrics) == 2
 
 
+def test_the_page_names_the_rewards_of_each_variant(report):
+    page = (report / "index.html").read_text()
+    assert page.count("1 × correctness + 0.1 × format") == 2
+
+
 def test_sampled_completions_are_kept_with_their_rewards(finished):
     rows = pd.read_parquet(finished / "results/micro/grpo/dapo/seed0/completions.parquet")
     assert len(rows) == 16

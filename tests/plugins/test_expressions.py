@@ -239,3 +239,20 @@ def test_a_piece_of_another_expression_is_not(text):
 )
 def test_marks_may_stand_around_either_side_of_the_target(text):
     assert verify_countdown(f"<think>x</think><answer>{text}</answer>", SUM).strict
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers", "target", "right"),
+    [
+        ("9**9**9", [9, 9, 9], 1, False),
+        ("2**3", [2, 3], 8, False),
+        ("7//2", [7, 2], 3, False),
+        ("\uff12 + \uff13", [2, 3], 5, False),
+        ("3.5*2", [2, 3, 5], 7, False),
+        ("2 * 3 = 6", [2, 3], 6, True),
+        ("2 × 3", [2, 3], 6, True),
+        ("2 +\n3", [2, 3], 5, True),
+    ],
+)
+def test_what_the_regex_of_tinyzero_gets_wrong(text, numbers, target, right):
+    assert judged(text, numbers, target).strict == right

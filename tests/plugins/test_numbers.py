@@ -388,3 +388,41 @@ def test_denials_bounds_and_ranges_in_the_answer_element_are_not_strict(completi
 )
 def test_scale_words_count_in_prose_too(text, value):
     assert find_number(text)[1] == value
+
+
+OTHERS_GET_WRONG = {
+    "–5": -5,
+    "1e3": 1000,
+    "1.0e+3": 1000,
+    "3 1/2": Fraction(7, 2),
+    "\uff11\uff10\uff18": 108,
+    "1.000,50": Fraction(2001, 2),
+    "1/2": Fraction(1, 2),
+    r"\frac{1}{2}": Fraction(1, 2),
+    "1.0": 1,
+    "3.50": Fraction(7, 2),
+    ".5": Fraction(1, 2),
+    "$1,000.00": 1000,
+    "360{,}000": 360_000,
+    "360 000": 360_000,
+    "−5": -5,
+    "10^3": 1000,
+    "$108": 108,
+    "**72**": 72,
+    r"\boxed{42}": 42,
+    "x = 72": 72,
+    "72 or 73": None,
+    "5 apples and 3 pears": None,
+    "5 - 6": None,
+}
+"""Strings on which verl, lm-eval, Math-Verify or a regex fail, and what they say."""
+
+
+@pytest.mark.parametrize("text", OTHERS_GET_WRONG)
+def test_strings_that_other_graders_get_wrong(text):
+    value = OTHERS_GET_WRONG[text]
+    assert parse_number(text) == value
+    if value is None:
+        assert not any(judged(text, Fraction(number)).flexible for number in (72, 73, 5, 3, 6, -1))
+    else:
+        assert judged(text, Fraction(value)).strict

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import random
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 from rlvr_plugins import Example, Task, hookimpl
 from rlvr_plugins.tasks import word_problems
+from rlvr_plugins.tasks.files import check_file
+from rlvr_plugins.tasks.files import read as read_file
 from rlvr_plugins.tasks.hub import download
 from rlvr_plugins.verifiers.numbers import parse_number, verify_number
 
@@ -28,7 +28,9 @@ _CALCULATION = re.compile(r"<<[^<>]*>>")
 class Options:
     """source: `hub` (openai/gsm8k), `path` (files in its format) or `synthetic` (a generator).
     revision: commit of the hub data set.
-    train_path, eval_path: JSONL files with `question` and `answer`; only with `source: path`.
+    train_path, eval_path: JSONL, JSON, CSV or Parquet files; only with `source: path`.
+    question, answer: the columns of these files; an answer is a number, or a solution that ends in
+        `####` and a number.
     terse: share of demonstrations that give the answer at once; the others show the steps.
     """
 
@@ -36,6 +38,8 @@ class Options:
     revision: str = REVISION
     train_path: str | None = None
     eval_path: str | None = None
+    question: str = "question"
+    answer: str = "answer"
     terse: float = 0.0
 
     def __post_init__(self) -> None:
@@ -44,6 +48,8 @@ class Options:
             raise ValueError("source: path needs train_path and eval_path")
         if self.source != "path" and given:
             raise ValueError(f"{given[0]} goes with source: path only")
+        if self.source != "path" and (self.question, self.answer) != ("question", "answer"):
+            raise ValueError("question and answer, the names of columns, go with source: path only")
         if not 0 <= self.terse <= 1:
             raise ValueError("terse must be from 0 to 1")
 
@@ -54,8 +60,10 @@ def check(options: Options, train: int | None, eval: int | None) -> None:
         raise ValueError("train, sft and eval must be numbers: the items are generated")
     if options.source == "path":
         for key in ("train_path", "eval_path"):
-            if not Path(getattr(options, key)).is_file():
-                raise ValueError(f"options.{key}: no file {getattr(options, key)!r}; allowed: a JSONL file")
+            try:
+                check_file(getattr(options, key))
+            except ValueError as error:
+                raise ValueError(f"options.{key}: {error}") from None
 
 
 def files(options: Options) -> list[str]:
@@ -69,10 +77,10 @@ def splits(options: Options, train: int | None, eval: int | None, seed: int):
         examples = _synthetic(train + eval, rng)
         return _shorten(examples[eval:], options.terse, rng), examples[:eval]
     if options.source == "path":
-        test_rows, train_rows = _read(options.eval_path), _read(options.train_path)
+        test_rows, train_rows = (_rows(path, options) for path in (options.eval_path, options.train_path))
     else:
         test_rows, train_rows = (
-            _read_parquet(download(REPOSITORY, f"main/{split}-00000-of-00001.parquet", options.revision))
+            _rows(str(download(REPOSITORY, f"main/{split}-00000-of-00001.parquet", options.revision)), options)
             for split in ("test", "train")
         )
     held_out = [_example(*row) for row in test_rows]
@@ -97,7 +105,7 @@ def gold_answer(solution: str) -> str:
 def _example(question: str, solution: str, where: str) -> Example:
     gold = gold_answer(solution)
     if parse_number(gold) is None:
-        raise ValueError(f"{where}: the answer has no number after ####")
+        raise ValueError(f"{where}: the answer {gold[:60]!r} is no number; allowed: a number, or a solution with ####")
     key = " ".join(re.findall(r"\w+", question.lower()))
     return Example(key, {"question": question, "solution": solution, "answer": gold})
 
@@ -114,27 +122,10 @@ def _synthetic(size: int, rng: random.Random) -> list[Example]:
     return list(examples.values())
 
 
-def _read(path: str) -> Iterable[tuple[str, str, str]]:
-    with Path(path).open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            where = f"{path}, line {number}"
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise ValueError(f"{where}: not JSON ({error})") from None
-            if not isinstance(row, dict):
-                raise ValueError(f"{where}: not an object with question and answer")
-            for key in ("question", "answer"):
-                if not isinstance(row.get(key), str) or not row[key].strip():
-                    raise ValueError(f"{where}: {key!r} must be a text that is not empty")
-            yield row["question"], row["answer"], where
-
-
-def _read_parquet(path: Path) -> Iterable[tuple[str, str, str]]:
-    import pyarrow.parquet
-
-    for number, row in enumerate(pyarrow.parquet.read_table(path).to_pylist()):
-        yield row["question"], row["answer"], f"{path.name}, row {number}"
+def _rows(path: str, options: Options) -> Iterable[tuple[str, str, str]]:
+    """Question, answer and place of each row of a file."""
+    for row, where in read_file(path, {"question": options.question, "answer": options.answer}):
+        yield row["question"], row["answer"], where
 
 
 def user(example: Example) -> str:

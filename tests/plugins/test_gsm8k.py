@@ -64,6 +64,24 @@ def test_questions_of_the_evaluation_file_are_taken_out_of_training(tmp_path):
     assert not {e.key for e in train} & {e.key for e in held_out}
 
 
+def test_files_of_other_layouts_are_read_by_their_columns(tmp_path):
+    rows = [{"question": f"How much is {n} + 2?", "ground_truth": n + 2, "correct": n > 1} for n in range(4)]
+    train, test = tmp_path / "train.json", tmp_path / "test.csv"
+    train.write_text(json.dumps(rows))
+    test.write_text('question,ground_truth\n"How much is 9, plus 2?",11\n')
+    options = Options(source="path", train_path=str(train), eval_path=str(test), answer="ground_truth")
+    gsm8k.check(options, None, None)
+    training, held_out = gsm8k.splits(options, None, None, 0)
+    assert {example.fields["answer"] for example in training} == {"2", "3", "4", "5"}
+    assert held_out[0].fields["question"] == "How much is 9, plus 2?"
+    assert all(verify_number(gsm8k.demonstrate(example), example).strict for example in (*training, *held_out))
+
+
+def test_columns_go_with_files_only():
+    with pytest.raises(ValueError, match="go with source: path only"):
+        Options(source="synthetic", answer="ground_truth")
+
+
 def test_the_gold_follows_the_last_mark():
     assert gsm8k.gold_answer("a #### b\n3 + 4 = <<3+4=7>>7\n#### 7") == "7"
 
@@ -72,11 +90,14 @@ def test_the_gold_follows_the_last_mark():
     ("row", "expected"),
     [
         ("{", "line 2: not JSON"),
-        ([1], "line 2: not an object"),
-        ({"question": "q"}, "line 2: 'answer' must be a text"),
-        ({"question": " ", "answer": "#### 1"}, "line 2: 'question' must be a text that is not empty"),
-        ({"question": None, "answer": "#### 1"}, "line 2: 'question' must be a text"),
-        ({"question": "q", "answer": "seven"}, "line 2: the answer has no number after ####"),
+        ([1], "line 2: not an object; allowed: an object with question, answer"),
+        ({"question": "q"}, "line 2: no column 'answer'; found: question"),
+        (
+            {"question": " ", "answer": "#### 1"},
+            "line 2: column 'question' is \" \"; allowed: a text that is not empty",
+        ),
+        ({"question": None, "answer": "#### 1"}, "line 2: column 'question' is null"),
+        ({"question": "q", "answer": "seven"}, "line 2: the answer 'seven' is no number; allowed: a number, or a"),
     ],
 )
 def test_a_bad_row_is_named(tmp_path, row, expected):

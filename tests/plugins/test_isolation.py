@@ -37,7 +37,7 @@ def act(sample):
     if what == "hang":
         while True: pass
     if what == "sleep": time.sleep(60)
-    if what == "child": subprocess.Popen(["sleep", "60"]); time.sleep(60)
+    if what == "child": subprocess.Popen(["sleep", f"60.{os.getppid()}"]); time.sleep(60)
     if what == "eat": return float(len(bytearray(8 * 1024**3)))
     if what == "segfault": ctypes.string_at(0)
     if what == "exit": os._exit(3)
@@ -155,7 +155,7 @@ def test_a_killed_worker_takes_its_children_along(rewarder):
     assert rewarder.score([sample("child")])[0].failure == "timeout"
     mine = psutil.Process(os.getpid())
     assert not [child for child in mine.children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
-    sleepers = [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "60"]]
+    sleepers = [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", f"60.{os.getpid()}"]]
     assert not sleepers
 
 

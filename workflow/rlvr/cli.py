@@ -85,6 +85,8 @@ def _run_stage(arguments: argparse.Namespace) -> int:
     name = arguments.command
     with console.quiet(arguments.log):
         where = f"; log: {arguments.log}" if arguments.log else ""
+        if arguments.log:
+            console.say(f"{name}: {arguments.manifest.parent}")
         try:
             _execute(name, arguments)
         except (RlvrError, PluginError) as error:

@@ -149,9 +149,9 @@ def _line(text: str) -> str:
 class Judge:
     """A task's verifier, in this process or in a worker; `close` ends the worker."""
 
-    def __init__(self, task: Task, worker: Worker | None = None) -> None:
+    def __init__(self, task: Task) -> None:
         self.task = task
-        self._worker = worker or (Worker("task", task.name, task.isolate) if task.isolate else None)
+        self._worker = Worker("task", task.name, task.isolate) if task.isolate else None
 
     def judge(self, pairs: Sequence[tuple[str, Example]]) -> list[Verdict]:
         """One verdict for each completion and its example, in their order."""
@@ -176,9 +176,9 @@ class Judge:
 class Rewarder:
     """A reward, in this process or in a worker; `close` ends the worker."""
 
-    def __init__(self, reward: Reward, worker: Worker | None = None) -> None:
+    def __init__(self, reward: Reward) -> None:
         self.reward = reward
-        self._worker = worker or (Worker("reward", reward.name, reward.isolate) if reward.isolate else None)
+        self._worker = Worker("reward", reward.name, reward.isolate) if reward.isolate else None
 
     def score(self, samples: Sequence[Sample]) -> list[Outcome]:
         """One outcome for each sample, in their order."""

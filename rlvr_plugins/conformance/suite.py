@@ -12,7 +12,7 @@ from typing import Any
 
 from rlvr_plugins import guard
 from rlvr_plugins.conformance import corpus
-from rlvr_plugins.isolation import Failure, Worker, WorkerError
+from rlvr_plugins.isolation import Failure, Worker
 from rlvr_plugins.manager import catalogue
 from rlvr_plugins.types import ERROR, Example, Limits, Reward, Sample, Task
 
@@ -67,7 +67,7 @@ def check(kind: str, name: str, options: Mapping[str, Any] | None = None) -> lis
     except Exception as error:
         return [*findings, Finding("items", False, f"{type(error).__name__}: {error}")]
     runs, left = _three_runs(kind, plugin, cases)
-    findings += _values(kind, plugin, cases, runs[0])
+    findings += _verdicts(cases, runs[0]) if kind == "task" else _rewards(plugin, cases, runs[0])
     findings += [_injection(cases, runs[0], left), *_repeatable(cases, runs), *_budgets(plugin, cases, runs)]
     return findings
 
@@ -162,10 +162,6 @@ def _three_runs(kind: str, plugin: Task | Reward, cases: list[Case]) -> tuple[li
             if runs[-1] and backwards:
                 worker.close()
         return runs, [path.name for path in Path(folder).iterdir()]
-
-
-def _values(kind: str, plugin: Task | Reward, cases: list[Case], answers: list[Answer]) -> list[Finding]:
-    return _verdicts(cases, answers) if kind == "task" else _rewards(plugin, cases, answers)
 
 
 def _verdicts(cases: list[Case], answers: list[Answer]) -> list[Finding]:
@@ -311,6 +307,3 @@ def _finding(check: str, problems: list[str], fine: str, looked_at: int = 1) -> 
         return Finding(check, None, "there was no value to look at")
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return Finding(check, not problems, f"{problems[0]}{more}" if problems else fine)
-
-
-__all__ = ["Finding", "WorkerError", "check", "perturbed"]

@@ -105,7 +105,7 @@ class Limits:
     """What a worker process may use; see `Reward.isolate`.
 
     sample_seconds: wall time for one completion.
-    batch_seconds: wall time for all completions of a step together.
+    batch_seconds: wall time for all completions of a step together, or for 128 in evaluation.
     memory_mib: memory beyond what the worker holds once the plugin is imported, MiB. Linux only.
     """
 

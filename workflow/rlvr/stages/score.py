@@ -13,6 +13,7 @@ from rlvr_plugins.manager import catalogue
 from rlvr_plugins.types import ERROR
 
 MAX_ERRORS = 0.1
+BATCH = 128
 
 
 def run(config: dict[str, Any], *, data: Path, completions: Path, scores: Path) -> dict[str, Any]:
@@ -27,7 +28,9 @@ def run(config: dict[str, Any], *, data: Path, completions: Path, scores: Path) 
     examples = [tables.to_example(item["key"], item["example"]) for item in items]
     judge = Judge(task)
     try:
-        verdicts = judge.judge([(row["completion"], example) for row, example in zip(answers, examples, strict=True)])
+        pairs = [(row["completion"], example) for row, example in zip(answers, examples, strict=True)]
+        batches = [pairs[start : start + BATCH] for start in range(0, len(pairs), BATCH)]
+        verdicts = [verdict for batch in batches for verdict in judge.judge(batch)]
     except WorkerError as error:
         raise RlvrError(f"task {task.name!r} can't be loaded in its worker: {error}") from None
     finally:

@@ -7,16 +7,26 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
-from rlvr_plugins import Example, Limits, Task, Verdict, hookimpl
-from rlvr_plugins.types import UNREADABLE
-from rlvr_plugins.verifiers.extraction import stated
-from rlvr_plugins.verifiers.tags import NOT_ALONE, read_tags, shown
+from rlvr_plugins import Example, Limits, Task, hookimpl
+from rlvr_plugins.verifiers.reasoning_gym import dataset_of, verify_reasoning_gym
 
 FAMILY = "reasoning_gym"
+RUNS_ANSWERS = {
+    "binary_matrix",
+    "countdown",
+    "intermediate_integration",
+    "n_queens",
+    "polynomial_multiplication",
+    "puzzle24",
+    "simple_integration",
+    "spiral_matrix",
+    "string_insertion",
+}
+"""Data sets whose scorers call eval, or sympy's parse_expr, on an answer; a test compares with the source."""
 LIMITS = Limits(sample_seconds=10.0, batch_seconds=120.0, memory_mib=2048)
 SYSTEM = (
     "Think step by step between <think> and </think>, then give only the final answer between <answer> and </answer>."
@@ -31,29 +41,18 @@ class Options:
     config: dict[str, Any] = field(default_factory=dict)
 
 
-@cache
-def _dataset(name: str, config: str, seed: int, size: int):
-    """A reasoning-gym data set; `config` is JSON. Raises ValueError on options it refuses."""
-    from reasoning_gym import create_dataset
-
-    try:
-        return create_dataset(name, seed=seed, size=size, **json.loads(config))
-    except (TypeError, ValueError, AssertionError) as error:
-        raise ValueError(f"options.config: reasoning_gym:{name} refuses it: {error}") from None
-
-
 def check(dataset: str, options: Options, train: int | None, eval: int | None) -> None:
     """Raises ValueError when a size is missing or the data set refuses its options."""
     if train is None or eval is None:
         raise ValueError("train, sft and eval must be numbers: the items are generated")
-    _dataset(dataset, json.dumps(options.config, sort_keys=True), 0, 1)
+    dataset_of(dataset, json.dumps(options.config, sort_keys=True), 0, 1)
 
 
 def splits(dataset: str, options: Options, train: int, eval: int, seed: int) -> tuple[list[Example], list[Example]]:
     """A data set of reasoning-gym, generated offline."""
     size = TRIES * (train + eval)
     config = json.dumps(options.config, sort_keys=True)
-    made = _dataset(dataset, config, seed, size)
+    made = dataset_of(dataset, config, seed, size)
     examples: dict[str, Example] = {}
     for index in range(size):
         entry = made[index]
@@ -86,59 +85,21 @@ def read(row: dict[str, Any]) -> Example:
     return Example(str(row["index"]), {key: row[key] for key in keys})
 
 
-def verify_reasoning_gym(name: str, completion: str, example: Example) -> Verdict:
-    """Asks the scorer of data set `name` for the answer element; without one, for what the text states last."""
-    fields = example.fields
-    dataset = _dataset(name, fields["config"], fields["seed"], fields["size"])
-    entry = dataset[fields["index"]]
-    tagged = read_tags(completion)
-    if tagged.answer is None:
-        statement = stated(completion)
-        lines = completion.strip().splitlines()
-        found = statement[0] if statement else (lines[-1] if lines else "")
-        flexible = _score(dataset, entry, found) == 1
-        return Verdict(False, flexible, False, shown(found), "no <answer>")
-    score = _score(dataset, entry, tagged.answer)
-    right = score == 1
-    strict = right and tagged.well_formed
-    reason = f"the scorer of {name} gives {score:g}"
-    if right:
-        reason = "" if strict else NOT_ALONE
-    return Verdict(
-        strict,
-        right,
-        tagged.well_formed,
-        shown(tagged.answer),
-        reason,
-        "" if tagged.answer else UNREADABLE,
-        tagged.answers,
-        score if tagged.well_formed else 0.0,
-    )
-
-
-def _score(dataset: Any, entry: dict[str, Any], answer: str) -> float:
-    """From 0 to 1; some scorers raise on an answer they can't read."""
-    try:
-        return min(1.0, max(0.0, float(dataset.score_answer(answer=answer, entry=entry))))
-    except (MemoryError, ImportError):
-        raise
-    except Exception:
-        return 0.0
-
-
 @hookimpl
 def rlvr_find_task(name: str) -> Task | None:
     family, _, dataset = name.partition(":")
     if family != FAMILY:
         return None
     if dataset == "countdown":
-        raise ValueError("its scorer pays for wrong answers and parses them with sympy; use the task 'countdown'")
+        raise ValueError("its scorer pays for wrong answers and runs them through sympy; use the task 'countdown'")
+    if dataset in RUNS_ANSWERS:
+        raise ValueError("its scorer runs the model's answer as code; no task here does that")
     if find_spec("reasoning_gym") is None:
         raise ValueError('reasoning-gym is not installed; pip install -e ".[reasoning-gym]"')
     from reasoning_gym.factory import DATASETS
 
     if dataset not in DATASETS:
-        raise ValueError(f"no such data set; allowed: {', '.join(sorted(set(DATASETS) - {'countdown'}))}")
+        raise ValueError(f"no such data set; allowed: {', '.join(sorted(set(DATASETS) - RUNS_ANSWERS))}")
     return Task(
         name,
         options=Options,
@@ -157,6 +118,6 @@ def rlvr_find_task(name: str) -> Task | None:
 def _has_answers(dataset: str) -> bool:
     """Whether the data set gives an answer, not only a scorer."""
     try:
-        return isinstance(_dataset(dataset, "{}", 0, 1)[0]["answer"], str)
+        return isinstance(dataset_of(dataset, "{}", 0, 1)[0]["answer"], str)
     except ValueError:
         return False

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
 
 import pytest
+from reasoning_gym.factory import DATASETS
 
 from rlvr_plugins.conformance import check
 from rlvr_plugins.guard import Judge
 from rlvr_plugins.manager import PluginError, catalogue
-from rlvr_plugins.tasks.reasoning_gym import Options
+from rlvr_plugins.tasks.reasoning_gym import RUNS_ANSWERS, Options
 
 
 def test_items_are_repeatable_disjoint_and_judged_by_their_own_scorer():
@@ -28,6 +31,12 @@ def test_items_are_repeatable_disjoint_and_judged_by_their_own_scorer():
     assert [verdict.status for verdict in elsewhere] == ["wrong_format", "missing"]
 
 
+def test_every_data_set_whose_scorer_runs_the_answer_is_refused():
+    pattern = re.compile(r"\b(?:eval|exec|compile|parse_expr|sympify)\(\s*\w*answer")
+    found = {name for name, (kind, _) in DATASETS.items() if pattern.search(inspect.getsource(inspect.getmodule(kind)))}
+    assert found == RUNS_ANSWERS
+
+
 def test_it_conforms():
     assert [finding for finding in check("task", "reasoning_gym:basic_arithmetic") if not finding.passed] == []
 
@@ -42,6 +51,7 @@ def test_a_data_set_without_answers_has_no_demonstrations():
     [
         ("reasoning_gym:countdown", "its scorer pays for wrong answers .* use the task 'countdown'"),
         ("reasoning_gym:chain_summ", "no such data set; allowed: ab, acre"),
+        ("reasoning_gym:spiral_matrix", "its scorer runs the model's answer as code"),
         ("reasoning_gym:", "no such data set"),
     ],
 )

@@ -15,8 +15,11 @@ from typing import Any
 from rlvr_plugins.isolation import Failure, Worker
 from rlvr_plugins.types import ERROR, Example, Reward, Sample, Task, Verdict
 
+EVALUATION_BATCH = 128
+
 FAILURES = (
     "raised",
+    "not_a_verdict",
     "nan",
     "infinite",
     "out_of_range",
@@ -26,8 +29,8 @@ FAILURES = (
     "memory",
     "crashed",
 )
-"""Kinds of failure: the function raised; its value was NaN, infinite, outside the bounds, no number, or
-several values; its worker ran out of time or memory, or died."""
+"""Kinds of failure: the function raised; what a verifier returned is no sound Verdict; a reward's value was
+NaN, infinite, outside the bounds, no number, or several values; the worker ran out of time or memory, or died."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +89,9 @@ def judge_one(task: Task, completion: str, example: Example) -> Verdict:
     except (Exception, SystemExit) as error:
         return failed("raised", _said(error))
     if not isinstance(verdict, Verdict):
-        return failed("raised", f"returned {type(verdict).__name__}, not a Verdict")
+        return failed("not_a_verdict", f"returned {type(verdict).__name__}, not a Verdict")
     problem = _unsound(verdict)
-    return failed("raised", f"returned a Verdict whose {problem}") if problem else verdict
+    return failed("not_a_verdict", f"returned a Verdict whose {problem}") if problem else verdict
 
 
 def verdict_from_json(content: Any) -> Verdict:
@@ -119,6 +122,8 @@ def _unsound(verdict: Verdict) -> str:
         value = getattr(verdict, name)
         if type(value) is not kind:
             return f"{name} is {_line(repr(value))}, not {kind.__name__}"
+    if type(verdict.score) not in (int, float):
+        return f"score is {_line(repr(verdict.score))}, not float"
     return ""
 
 
@@ -152,6 +157,11 @@ class Judge:
     def __init__(self, task: Task) -> None:
         self.task = task
         self._worker = Worker("task", task.name, task.isolate) if task.isolate else None
+
+    def judge_all(self, pairs: Sequence[tuple[str, Example]]) -> list[Verdict]:
+        """As `judge`, with the worker's batch budget for each `EVALUATION_BATCH` pairs."""
+        starts = range(0, len(pairs), EVALUATION_BATCH)
+        return [verdict for start in starts for verdict in self.judge(pairs[start : start + EVALUATION_BATCH])]
 
     def judge(self, pairs: Sequence[tuple[str, Example]]) -> list[Verdict]:
         """One verdict for each completion and its example, in their order."""

@@ -23,6 +23,7 @@ from rlvr_plugins.types import Limits
 
 START_SECONDS = 120.0
 MAX_ANSWER = 1_000_000
+LEFT_OUT = "left out after several timeouts"
 
 
 @dataclass(frozen=True)
@@ -67,19 +68,22 @@ class Worker:
         """One answer an item, in their order; an item that passes a limit costs only itself.
 
         Once `batch_seconds` are over or `most_timeouts` items have timed out, what is left fails too.
-        Raises WorkerError when the plugin can't be loaded in the worker.
+        Starting the process again counts, starting it for the first time does not. Raises WorkerError
+        when the plugin can't be loaded in the worker.
         """
         answers: list[dict[str, Any] | Failure] = []
         spent, timeouts = 0.0, 0
         for item in items:
             if timeouts >= most_timeouts:
-                answers.append(Failure("timeout", f"left out after {most_timeouts} timeouts"))
+                answers.append(Failure("timeout", LEFT_OUT))
                 continue
             if spent >= self.limits.batch_seconds:
                 answers.append(Failure("timeout", f"the batch took {self.limits.batch_seconds:g} s"))
                 continue
-            self._start()
             begun = time.monotonic()
+            first = self._process is None and not self._asked
+            self._start()
+            begun = time.monotonic() if first else begun
             answers.append(self._ask(item, min(self.limits.sample_seconds, self.limits.batch_seconds - spent)))
             spent += time.monotonic() - begun
             timeouts += isinstance(answers[-1], Failure) and answers[-1].kind == "timeout"

@@ -196,11 +196,11 @@ def _collect(found: Catalogue, manager: pluggy.PluginManager, provider: Provider
     manager.register(module, name=f"{provider.distribution}:{provider.module}")
     callers = {caller.name: caller for caller in manager.get_hookcallers(module) or ()}
     _require_known(module, callers)
-    collected = []
+    collected, finders = [], []
     for name, caller in callers.items():
         (function,) = [each.function for each in caller.get_hookimpls() if each.plugin is module]
         if name == "rlvr_find_task":
-            found.finders.append((provider, function))
+            finders.append((provider, function))
             continue
         kind, expected = HOOKS[name]
         handed_out = function() or ()
@@ -211,6 +211,7 @@ def _collect(found: Catalogue, manager: pluggy.PluginManager, provider: Provider
             collected.append((kind, plugin))
     for kind, plugin in collected:
         found.add(kind, plugin, provider)
+    found.finders += finders
 
 
 def _require_known(module: ModuleType, callers: dict) -> None:

@@ -24,8 +24,8 @@ def _math_verify() -> Callable[[dict[str, Any]], dict[str, Any]]:
         text = item["completion"][-TAIL:] if tagged.answer is None else tagged.answer[:TAIL]
         try:
             return {"right": bool(verify(parse(item["answer"]), parse(text)))}
-        except Exception as error:
-            return {"right": False, "error": f"{type(error).__name__}: {error}"[:200]}
+        except Exception:
+            return {"right": None}
 
     return answer
 
@@ -34,5 +34,8 @@ SCORERS = {"math_verify": _math_verify}
 
 
 def load(name: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """A function from `{"completion": …, "answer": …}` to `{"right": …}`. Raises ImportError."""
+    """A function from `{"completion": …, "answer": …}` to `{"right": …}`, None where the scorer failed.
+
+    Raises ImportError where it is not installed.
+    """
     return SCORERS[name]()

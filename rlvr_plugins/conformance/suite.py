@@ -12,12 +12,13 @@ from typing import Any
 
 from rlvr_plugins import guard
 from rlvr_plugins.conformance import corpus
-from rlvr_plugins.isolation import Failure, Worker
+from rlvr_plugins.isolation import LEFT_OUT, Failure, Worker
 from rlvr_plugins.manager import catalogue
 from rlvr_plugins.types import ERROR, Example, Limits, Reward, Sample, Task
 
 SECONDS = 0.010
-LIMITS = Limits(sample_seconds=1.0, batch_seconds=10.0, memory_mib=256)
+WALL_SECONDS = 0.100
+LIMITS = Limits(sample_seconds=1.0, batch_seconds=600.0, memory_mib=256)
 SIZES = ((40, 20), (8, 4), (2, 1))
 SAMPLED = 12
 POINTS = 0.5
@@ -151,15 +152,14 @@ def _reward_cases(task: Task) -> list[Case]:
 def _three_runs(kind: str, plugin: Task | Reward, cases: list[Case]) -> tuple[list[list[Answer]], list[str]]:
     """The answers in order, in order again, and backwards in another process; and the files they left."""
     limits = replace(plugin.isolate, batch_seconds=600.0) if plugin.isolate else LIMITS
+    runs: list[list[Answer]] = []
     with tempfile.TemporaryDirectory() as folder:
-        runs = []
-        for hash_seed, backwards in (("1", False), ("1", False), ("2", True)):
-            if not runs or backwards:
-                worker = Worker(kind, plugin.name, limits, {"PYTHONHASHSEED": hash_seed}, Path(folder))
-            items = [case.item for case in (reversed(cases) if backwards else cases)]
-            answers = worker.run(items, MOST_TIMEOUTS)
-            runs.append(answers[::-1] if backwards else answers)
-            if runs[-1] and backwards:
+        for hash_seed, order, times in (("1", 1, 2), ("2", -1, 1)):
+            worker = Worker(kind, plugin.name, limits, {"PYTHONHASHSEED": hash_seed}, Path(folder))
+            try:
+                items = [case.item for case in cases[::order]]
+                runs += [worker.run(items, MOST_TIMEOUTS)[::order] for _ in range(times)]
+            finally:
                 worker.close()
         return runs, [path.name for path in Path(folder).iterdir()]
 
@@ -199,6 +199,7 @@ def _rewards(reward: Reward, cases: list[Case], answers: list[Answer]) -> list[F
     gold = None
     for case, answer in zip(cases, answers, strict=True):
         if isinstance(answer, Failure):
+            gold = None if case.kind == "gold" else gold
             continue
         kind, value = answer.get("failure"), answer.get("value")
         if kind:
@@ -260,23 +261,29 @@ def _differ(first: Answer, second: Answer) -> bool:
     """Whether two answers to one item differ in more than their time; a missing one differs from none."""
     if isinstance(first, Failure) or isinstance(second, Failure):
         return False
-    return {**first, "seconds": 0} != {**second, "seconds": 0}
+    times = {"seconds": 0, "wall": 0}
+    return {**first, **times} != {**second, **times}
 
 
 def _budgets(plugin: Task | Reward, cases: list[Case], runs: list[list[Answer]]) -> list[Finding]:
     slow, large, crashed, slowest = [], [], [], 0.0
     for i, case in enumerate(cases):
         answers = [run[i] for run in runs]
-        kinds = {answer.kind for answer in answers if isinstance(answer, Failure)}
+        failures = [answer for answer in answers if isinstance(answer, Failure) and answer.detail != LEFT_OUT]
+        kinds = {failure.kind for failure in failures}
         if any(_is_memory(answer) for answer in answers):
             large.append(case.shown)
         if "timeout" in kinds:
-            slow.append(f"no answer within {(plugin.isolate or LIMITS).sample_seconds:g} s on {case.shown}")
+            slow.append(f"{next(f.detail for f in failures if f.kind == 'timeout')} on {case.shown}")
         if "crashed" in kinds:
-            crashed.append(f"{next(a.detail for a in answers if isinstance(a, Failure))} on {case.shown}")
-        seconds = min((a["seconds"] for a in answers if isinstance(a, dict)), default=0.0)
+            crashed.append(f"{next(f.detail for f in failures if f.kind == 'crashed')} on {case.shown}")
+        seconds, wall = (
+            min((a[key] for a in answers if isinstance(a, dict)), default=0.0) for key in ("seconds", "wall")
+        )
         slowest = max(slowest, seconds)
-        if seconds > SECONDS and not plugin.isolate:
+        if wall > WALL_SECONDS and not plugin.isolate:
+            slow.append(f"waits {1000 * wall:.0f} ms on {case.shown}; what waits needs isolate=Limits(…)")
+        elif seconds > SECONDS and not plugin.isolate:
             slow.append(f"{1000 * seconds:.0f} ms on {case.shown}; what is slower needs isolate=Limits(…)")
     limit = f"{plugin.isolate.sample_seconds:g} s" if plugin.isolate else f"{1000 * SECONDS:.0f} ms"
     memory = plugin.isolate.memory_mib if plugin.isolate else LIMITS.memory_mib

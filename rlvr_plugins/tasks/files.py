@@ -86,6 +86,7 @@ def _json(path: Path) -> Rows:
 
 
 def _csv(path: Path) -> Rows:
+    csv.field_size_limit(10 * MAX_CHARACTERS)
     reader = csv.DictReader(_lines(path), strict=True)
     try:
         for row in reader:

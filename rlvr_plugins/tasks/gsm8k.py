@@ -29,8 +29,8 @@ class Options:
     """source: `hub` (openai/gsm8k), `path` (files in its format) or `synthetic` (a generator).
     revision: commit of the hub data set.
     train_path, eval_path: JSONL, JSON, CSV or Parquet files; only with `source: path`.
-    question, answer: the columns of these files; an answer is a number, or a solution that ends in
-        `####` and a number.
+    question, answer: the columns of these files; an answer is a solution that ends in `####` and a number,
+        or a number alone, whose demonstrations have no steps.
     terse: share of demonstrations that give the answer at once; the others show the steps.
     """
 
@@ -144,7 +144,7 @@ def read(row: dict[str, Any]) -> Example:
     if "answer" not in row:
         raise ValueError("answer: is missing; allowed: a number, or a solution with ####")
     answer = row["answer"]
-    text = answer if isinstance(answer, str) else "" if isinstance(answer, bool) or answer is None else str(answer)
+    text = str(answer) if isinstance(answer, str | int | float) and not isinstance(answer, bool) else ""
     gold = gold_answer(text)
     if parse_number(gold) is None:
         raise ValueError(f"answer: {str(answer)[:80]!r} is not possible; allowed: a number, or a solution with ####")

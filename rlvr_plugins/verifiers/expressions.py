@@ -52,16 +52,11 @@ class Refused(ValueError):
     """The text is no expression of the allowed kind; the message says why."""
 
 
-def parse_expression(text: str, operators: str = OPERATORS) -> tuple[Fraction, list[int]]:
-    """The value of an expression and the numbers it uses, in their order.
+def read_answer(text: str, target: int, operators: str = OPERATORS) -> tuple[Fraction, list[int]]:
+    """The value of an expression, which may end in `= target`, and the numbers it uses, in their order.
 
     Raises Refused for anything but integers, the allowed operators and parentheses.
     """
-    return _parse(_plain(text), operators)
-
-
-def read_answer(text: str, target: int, operators: str = OPERATORS) -> tuple[Fraction, list[int]]:
-    """As `parse_expression`, for a text that may end in `= target`. Raises Refused."""
     left, equals, right = _plain(text).partition("=")
     if not equals:
         return _parse(left, operators)

@@ -11,6 +11,7 @@ import pytest
 
 from conftest import ROOT
 from rlvr import cli
+from rlvr_plugins.isolation import Failure
 
 GOOD = "<think>x</think><answer>{}</answer>"
 
@@ -132,7 +133,7 @@ def test_verify_lists_where_math_verify_disagrees(tmp_path, capsys):
     assert code == 0
     assert [(line["flexible"], line["math_verify"]) for line in lines] == [(1, 1), (1, 0), (0, 0)]
     assert said.splitlines()[-2:] == [
-        "math_verify disagrees on 1 of 3",
+        "math_verify disagrees on 1 of 3, failed on 0",
         "row 2: ours 1, other 0: answer '3 1/2', gold '3.5'",
     ]
 
@@ -148,6 +149,26 @@ def test_verify_reads_a_pipe_and_a_byte_order_mark(tmp_path):
     command = [sys.executable, "-m", "rlvr", "verify", "gsm8k", "-"]
     result = subprocess.run(command, input=row, capture_output=True, text=True, check=True)
     assert json.loads(result.stdout)["flexible"] == 1
+
+
+def test_verify_names_a_folder_and_a_reader_that_raises(tmp_path, capsys, installed):
+    assert "Is a directory; allowed: a JSONL file" in verify(capsys, "gsm8k", tmp_path)[2]
+    file = write(tmp_path / "rows.jsonl", [{"completion": "x", "answer": [1]}])
+    assert "rows.jsonl, row 1: answer: '[1]' is not possible" in verify(capsys, "gsm8k", file)[2]
+
+
+def test_verify_writes_into_a_device_and_leaves_it(tmp_path, capsys):
+    file = write(tmp_path / "rows.jsonl", [{"completion": "5", "answer": 5}])
+    assert verify(capsys, "gsm8k", file, "--out", "/dev/null")[0] == 0
+    assert Path("/dev/null").is_char_device()
+
+
+def test_a_second_scorer_that_fails_is_not_a_wrong_answer(tmp_path, capsys, monkeypatch):
+    file = write(tmp_path / "rows.jsonl", [{"completion": "5", "answer": 5}])
+    monkeypatch.setattr("rlvr.verifying.Worker.run", lambda worker, items: [Failure("timeout", "")] * len(items))
+    code, lines, said = verify(capsys, "gsm8k", file, "--second", "math_verify")
+    assert (code, lines[0]["math_verify"]) == (0, None)
+    assert said.splitlines()[-1] == "math_verify disagrees on 0 of 1, failed on 1"
 
 
 @pytest.mark.parametrize(("options", "expected"), [("{bad", "is not JSON"), ("[1]", "allowed: a JSON object such as")])
@@ -189,6 +210,9 @@ def test_a_new_package_overwrites_nothing(tmp_path, capsys):
     assert "is there already; choose another name" in capsys.readouterr().err
     assert cli.main(["plugins", "new", "format", "--into", str(tmp_path)]) == 1
     assert "name: reward 'format' is there already, from rlvr_plugins.rewards.format" in capsys.readouterr().err
+    for word in ("class", "check"):
+        assert cli.main(["plugins", "new", word, "--into", str(tmp_path)]) == 1
+        assert f"name: '{word}' is a word of Python or of the package's own" in capsys.readouterr().err
     for taken in ("torch", "json", "reasoning-gym"):
         assert cli.main(["plugins", "new", taken, "--into", str(tmp_path)]) == 1
         assert f"name: '{taken}' is that of an installed package or module" in capsys.readouterr().err

@@ -81,6 +81,12 @@ def test_a_bad_file_is_answered_with_one_line(tmp_path, name, content, expected)
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("ending", ["jsonl", "json", "csv", "parquet"])
+def test_a_long_text_is_read_from_each_format(tmp_path, ending):
+    path = write(tmp_path / f"rows.{ending}", [{"q": "x" * 300_000, "a": 1}])
+    assert [len(row["question"]) for row, _ in read(path, COLUMNS)] == [300_000]
+
+
 def test_a_parquet_file_cut_off_is_named(tmp_path):
     path = Path(write(tmp_path / "rows.parquet", ROWS))
     path.write_bytes(path.read_bytes()[:-20])

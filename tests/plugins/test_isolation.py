@@ -175,7 +175,7 @@ def test_a_verifier_that_hangs_is_an_error_verdict(installed):
         ("right", "b"),
         ("error", ""),
     ]
-    assert verdicts[3].reason == "raised: returned a Verdict whose answer is 5, not str"
+    assert verdicts[3].reason == "not_a_verdict: returned a Verdict whose answer is 5, not str"
     assert verdicts[1].reason.startswith("timeout: no answer in")
 
 

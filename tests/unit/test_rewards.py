@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from rlvr import rewards, tables
+from rlvr import patience, rewards, tables
 from rlvr.errors import RlvrError
 from rlvr.rewards import Scorer
 from rlvr_plugins import Example, Reward
@@ -94,7 +94,7 @@ def test_chance_differs_between_completions_and_repeats_with_the_run(tmp_path):
 def test_none_means_that_a_reward_does_not_apply():
     values, logged = score(with_reward(lambda sample: None), [RIGHT, WRONG])
     assert values == [[None, None]]
-    assert logged["failures/r/none"] == 2
+    assert logged["not_applied/r"] == 2
 
 
 @pytest.mark.parametrize(
@@ -129,17 +129,24 @@ def test_a_failure_is_counted_and_earns_the_lowest_value(returned, kind):
 
 def test_training_stops_once_too_large_a_share_has_failed(tmp_path):
     scorer = with_reward(lambda sample: 1.0 if sample.completion == RIGHT else float("nan"), max_failures=0.25)
-    score(scorer, [RIGHT, RIGHT, RIGHT, WRONG])
-    score(scorer, [RIGHT, RIGHT, RIGHT, WRONG])
+    score(scorer, [RIGHT] * 30 + [WRONG] * 10)
+    score(scorer, [RIGHT] * 30 + [WRONG] * 10)
     scorer.save(tmp_path / "rows.parquet")
     resumed = with_reward(scorer._rewarders[0].reward.function, max_failures=0.25)
     resumed.load(tmp_path / "rows.parquet")
     line = (
-        r"'r' failed on 4 of 10 completions \(nan 4\), more than grpo.max_failures \(0.25\) allows; "
+        r"'r' failed on 30 of 90 completions \(nan 30\), more than grpo.max_failures \(0.25\) allows; "
         r"such as nan; allowed: None or 0 to 1, on \"<think>x"
     )
     with pytest.raises(RlvrError, match=line):
-        score(resumed, [WRONG, WRONG])
+        score(resumed, [WRONG] * 10)
+
+
+def test_one_failure_among_the_first_few_does_not_stop_a_run_and_all_of_them_do():
+    mostly = with_reward(lambda sample: 1.0 if sample.completion == RIGHT else float("nan"), max_failures=0.1)
+    score(mostly, [RIGHT] * 7 + [WRONG])
+    with pytest.raises(RlvrError, match=r"'r' failed on 8 of 8 completions"):
+        score(with_reward(lambda sample: float("nan"), max_failures=0.1), [WRONG] * 8)
 
 
 def test_a_verifier_that_raises_is_counted_and_its_completion_is_wrong(monkeypatch):
@@ -165,8 +172,8 @@ def test_a_verifier_that_raises_is_counted_and_its_completion_is_wrong(monkeypat
 
 
 def test_a_reward_that_takes_long_is_named_while_it_does(monkeypatch, capsys):
-    monkeypatch.setattr(rewards, "PATIENCE", 0.05)
-    monkeypatch.setattr(rewards.console, "_screen", sys.stderr)
+    monkeypatch.setattr(patience, "SECONDS", 0.05)
+    monkeypatch.setattr(patience.console, "_screen", sys.stderr)
     score(with_reward(lambda sample: time.sleep(0.3) or 1.0), [RIGHT])
     assert "reward 'r' has been at one batch for 0.05 s; isolate=Limits(…) would end it" in capsys.readouterr().err
     score(with_reward(lambda sample: 1.0), [RIGHT])

@@ -84,3 +84,5 @@ def test_too_many_failures_stop_it_with_one_line(checkout, strange):
     (line,) = [line for line in result.stdout.splitlines() if line.startswith("rlvr grpo: 'segfaults' failed on ")]
     assert "more than grpo.max_failures (0.01) allows; such as the worker died of SIGSEGV" in line
     assert not (checkout / RUN / "policy").exists()
+    sampled = pd.read_parquet(checkout / line.rpartition("what was sampled: ")[2])
+    assert sampled["failures"].map(len).sum() > 0

@@ -15,6 +15,7 @@ from tabulate import tabulate
 from rlvr import digests, scaffold, verifying
 from rlvr.errors import RlvrError
 from rlvr_plugins.manager import PluginError, catalogue
+from rlvr_plugins.second import SCORERS
 
 COLUMNS = ("name", "kind", "distribution", "version", "digest", "where")
 MARKS = {True: "ok", False: "FAIL", None: "skip"}
@@ -45,7 +46,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         "file", type=Path, help='a JSON object a line: "completion" and what the task needs; - for standard input'
     )
     verify.add_argument("--out", type=Path, help="where the verdicts go (default: standard output)")
-    verify.add_argument("--second", choices=["math_verify"], help="a second scorer; lists where it disagrees")
+    verify.add_argument("--second", choices=sorted(SCORERS), help="a second scorer; lists where it disagrees")
     verify.set_defaults(run=_verify)
 
 
@@ -62,8 +63,7 @@ def _list(arguments: argparse.Namespace) -> None:
                 print(f"rlvr plugins: {error}", file=sys.stderr)
             rows.append((name, kind, provider.distribution, provider.version, digest, provider.module))
     for provider, _ in found.finders:
-        family = f"{provider.module.rpartition('.')[2]}:…"
-        rows.append((family, "tasks on demand", provider.distribution, provider.version, "", provider.module))
+        rows.append(("…:…", "tasks on demand", provider.distribution, provider.version, "", provider.module))
     print(tabulate(rows, headers=COLUMNS, tablefmt="plain", disable_numparse=True))
     for provider, error in found.broken.items():
         print(f"broken: {provider}: {error}", file=sys.stderr)
@@ -84,7 +84,8 @@ def _show(arguments: argparse.Namespace) -> None:
         if kind == "reward":
             print(f"bounds: {plugin.bounds[0]:g} to {plugin.bounds[1]:g}")
         else:
-            rows = [(field.name, field.type, _default(field)) for field in dataclasses.fields(plugin.options)]
+            fields = dataclasses.fields(plugin.options)
+            rows = [(field.name, getattr(field.type, "__name__", field.type), _default(field)) for field in fields]
             print(f"tasks.{name}.options:\n{tabulate(rows, headers=('option', 'type', 'default'), tablefmt='plain')}")
             print(inspect.getdoc(plugin.options) or "")
         if plugin.isolate:
@@ -93,8 +94,10 @@ def _show(arguments: argparse.Namespace) -> None:
 
 def _default(field: dataclasses.Field) -> str:
     if field.default is not dataclasses.MISSING:
-        return json.dumps(field.default)
-    return "required" if field.default_factory is dataclasses.MISSING else json.dumps(field.default_factory())
+        return json.dumps(field.default, default=str)
+    return (
+        "required" if field.default_factory is dataclasses.MISSING else json.dumps(field.default_factory(), default=str)
+    )
 
 
 def _check(arguments: argparse.Namespace) -> int:

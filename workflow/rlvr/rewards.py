@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from rlvr import console, tables
+from rlvr import tables
 from rlvr.errors import RlvrError
+from rlvr.patience import watched
 from rlvr_plugins import Sample
 from rlvr_plugins.guard import Judge, Outcome, Rewarder, failure_of
 from rlvr_plugins.isolation import WorkerError
 from rlvr_plugins.manager import catalogue
 
-PATIENCE = 60.0
+LEAST_ASKED = 50
 
 
 class Scorer:
@@ -43,11 +42,12 @@ class Scorer:
         self._judged: Any = None
         self._samples: list[Sample] = []
         self._asked: Counter[str] = Counter()
+        self._failed: Counter[str] = Counter()
 
     @property
     def failures(self) -> dict[str, int]:
         """Failures so far, by plugin/kind."""
-        return dict(sorted(Counter(failure for row in self.rows for failure in row["failures"]).items()))
+        return dict(sorted(self._failed.items()))
 
     def save(self, path: Path) -> None:
         pd.DataFrame(self.rows).to_parquet(path, index=False)
@@ -56,6 +56,7 @@ class Scorer:
         self.rows = pd.read_parquet(path).to_dict("records")
         for row in self.rows:
             row["failures"] = list(row["failures"])
+            self._failed.update(row["failures"])
             self._asked.update([row["task"], *(rewarder.reward.name for rewarder in self._rewarders)])
 
     def close(self) -> None:
@@ -76,7 +77,7 @@ class Scorer:
                 self._judge(completions, completion_ids, task, key, example, trainer_state.global_step)
                 self._log_verdicts(log)
             try:
-                with _watched(f"reward {name!r}"):
+                with watched("reward", rewarder.reward):
                     outcomes = rewarder.score(self._samples)
             except WorkerError as error:
                 raise RlvrError(f"reward {name!r} can't be loaded in its worker: {error}") from None
@@ -96,7 +97,7 @@ class Scorer:
             if name not in self._judges:
                 self._judges[name] = Judge(catalogue().task(name))
             try:
-                with _watched(f"the verifier of {name!r}"):
+                with watched("task", self._judges[name].task):
                     judged = self._judges[name].judge([(texts[i], items[i]) for i in chosen])
             except WorkerError as error:
                 raise RlvrError(f"task {name!r} can't be loaded in its worker: {error}") from None
@@ -109,6 +110,7 @@ class Scorer:
         ]
         self.rows += [_row(step, task, sample) for task, sample in zip(tasks, self._samples, strict=True)]
         self._asked.update(tasks)
+        self._failed.update(failure for row in self._latest() for failure in row["failures"])
         for name in dict.fromkeys(tasks):
             judged = [sample.verdict for task, sample in zip(tasks, self._samples, strict=True) if task == name]
             self._stop_on_failures(name, [verdict.reason for verdict in judged if failure_of(verdict)])
@@ -136,19 +138,27 @@ class Scorer:
         kinds: Counter[str] = Counter()
         for row, outcome in zip(self._latest(), outcomes, strict=True):
             row[f"rewards/{name}"] = outcome.value
-            kind = outcome.failure or ("none" if outcome.value is None else "")
-            kinds.update([kind] if kind else [])
             if outcome.failure:
+                kinds[outcome.failure] += 1
                 row["failures"].append(f"{name}/{outcome.failure}")
         for kind, count in kinds.items():
+            self._failed[f"{name}/{kind}"] += count
             log(f"failures/{name}/{kind}", float(count))
+        missing = sum(outcome.value is None for outcome in outcomes)
+        if missing:
+            log(f"not_applied/{name}", float(missing))
         self._stop_on_failures(name, [outcome.detail for outcome in outcomes if outcome.failure])
 
     def _stop_on_failures(self, name: str, details: list[str]) -> None:
-        """Raises RlvrError when a plugin has failed on a larger share of completions than allowed."""
+        """Raises RlvrError when a plugin has failed on a larger share of completions than allowed.
+
+        The first few count as `LEAST_ASKED`, so that one early failure is not yet a large share.
+        """
+        if not details:
+            return
         counts = {key.rpartition("/")[2]: n for key, n in self.failures.items() if key.rpartition("/")[0] == name}
         failed, asked = sum(counts.values()), self._asked[name]
-        if not details or failed <= self._max_failures * asked:
+        if failed <= self._max_failures * max(asked, LEAST_ASKED):
             return
         failures = [(row["completion"], key) for row in self._latest() for key in row["failures"]]
         completion = next(text for text, key in failures if key.startswith(f"{name}/"))
@@ -158,19 +168,6 @@ class Scorer:
             f"({self._max_failures:g}) allows; such as {details[0]}, on {json.dumps(completion[:60])}; "
             f"`rlvr check {name}` looks closer"
         )
-
-
-@contextmanager
-def _watched(what: str) -> Iterator[None]:
-    """Says so when scoring one batch takes long: in this process nothing else would end it."""
-    line = f"{what} has been at one batch for {PATIENCE:g} s; isolate=Limits(…) would end it"
-    timer = threading.Timer(PATIENCE, console.say, [line])
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 def _row(step: int, task: str, sample: Sample) -> dict[str, Any]:

@@ -16,12 +16,11 @@ from typing import Any, TextIO
 
 from rlvr.errors import RlvrError
 from rlvr_plugins import Example, Task, Verdict
-from rlvr_plugins.guard import Judge
+from rlvr_plugins.guard import EVALUATION_BATCH, Judge
 from rlvr_plugins.isolation import Worker, WorkerError
 from rlvr_plugins.manager import catalogue
 from rlvr_plugins.types import ERROR, MISSING, UNREADABLE
 
-BATCH = 256
 SHOWN_REASONS = 10
 
 Row = tuple[int, str, Example]
@@ -35,7 +34,14 @@ def verify_file(name: str, file: Path, out: Path | None, second: str | None = No
     """
     task = catalogue().task(name)
     with _regular(file) as regular:
-        _verify(task, regular, out, second)
+        try:
+            _verify(task, regular, out, second)
+        except RowError as error:
+            raise RlvrError(f"{'standard input' if file == Path('-') else file}{error}") from None
+
+
+class RowError(ValueError):
+    """What is wrong with a file, from the comma after its name on."""
 
 
 def _verify(task: Task, file: Path, out: Path | None, second: str | None) -> None:
@@ -52,7 +58,7 @@ def _verify(task: Task, file: Path, out: Path | None, second: str | None) -> Non
                     lines.write(json.dumps(_line(verdict, second, other)) + "\n")
                     summary.add(number, verdict, example, other)
     except WorkerError as error:
-        raise RlvrError(f"{error}; is it installed? see docs/plugins.md") from None
+        raise RlvrError(f"{error}; is it installed? see docs/verifiers.md") from None
     finally:
         judge.close()
         if opinion:
@@ -63,7 +69,7 @@ def _verify(task: Task, file: Path, out: Path | None, second: str | None) -> Non
 @contextmanager
 def _regular(file: Path) -> Iterator[Path]:
     """The file, or a copy of what a pipe gives, because rows are read twice; `-` is standard input."""
-    if file != Path("-") and (file.is_file() or not file.exists()):
+    if file != Path("-") and not (file.is_fifo() or file.is_char_device()):
         yield file
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -75,12 +81,12 @@ def _regular(file: Path) -> Iterator[Path]:
 
 def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
     rows = iter(rows)
-    while batch := list(islice(rows, BATCH)):
+    while batch := list(islice(rows, EVALUATION_BATCH)):
         yield batch
 
 
 def _rows(task: Task, file: Path, second: str | None) -> Iterator[Row]:
-    """Row number from 1, completion and example of each row. Raises RlvrError."""
+    """Row number from 1, completion and example of each row. Raises RowError."""
     found, number = False, 0
     try:
         with file.open(encoding="utf-8-sig") as lines:
@@ -89,13 +95,14 @@ def _rows(task: Task, file: Path, second: str | None) -> Iterator[Row]:
                     found = True
                     yield number, *_row(task, line, second)
     except OSError as error:
-        raise RlvrError(f"{file}: {error.strerror}; allowed: a JSONL file") from None
+        raise RowError(f": {error.strerror}; allowed: a JSONL file") from None
     except UnicodeDecodeError:
-        raise RlvrError(f"{file}, after row {number}: not UTF-8") from None
-    except ValueError as error:
-        raise RlvrError(f"{file}, row {number}: {error}") from None
+        raise RowError(f", after row {number}: not UTF-8") from None
+    except (ValueError, KeyError, TypeError) as error:
+        said = error if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise RowError(f", row {number}: {said}") from None
     if not found:
-        raise RlvrError(f"{file}: holds no rows; allowed: one JSON object a line")
+        raise RowError(": holds no rows; allowed: one JSON object a line")
 
 
 def _row(task: Task, line: str, second: str | None) -> tuple[str, Example]:
@@ -123,15 +130,19 @@ def _output(out: Path | None) -> Iterator[TextIO]:
         yield sys.stdout
         sys.stdout.flush()
         return
-    part = out.with_name(f".{out.name}.part")
+    part = out if out.exists() and not out.is_file() else out.with_name(f".{out.name}.part")
     try:
-        with part.open("w", encoding="utf-8") as lines:
-            yield lines
-        part.replace(out)
+        lines = part.open("w", encoding="utf-8")
     except OSError as error:
         raise RlvrError(f"{out}: {error.strerror}; allowed: a file in a folder that is there") from None
+    try:
+        with lines:
+            yield lines
+        if part != out:
+            part.replace(out)
     finally:
-        part.unlink(missing_ok=True)
+        if part != out:
+            part.unlink(missing_ok=True)
 
 
 def _line(verdict: Verdict, second: str | None, other: bool | None) -> dict[str, Any]:
@@ -145,7 +156,7 @@ def _line(verdict: Verdict, second: str | None, other: bool | None) -> dict[str,
         "answers": verdict.answers,
         "score": verdict.score,
     }
-    return line if second is None else {**line, second: int(bool(other))}
+    return line if second is None else {**line, second: None if other is None else int(other)}
 
 
 class SecondOpinion:
@@ -156,11 +167,12 @@ class SecondOpinion:
 
         self._worker = Worker("second", name, second.LIMITS)
 
-    def on(self, batch: list[Row]) -> list[bool]:
+    def on(self, batch: list[Row]) -> list[bool | None]:
+        """One opinion a row, None where the scorer failed or ran out of its limits."""
         items = [
             {"completion": completion, "answer": str(example.fields["answer"])} for _, completion, example in batch
         ]
-        return [isinstance(answer, dict) and answer.get("right") is True for answer in self._worker.run(items)]
+        return [answer.get("right") if isinstance(answer, dict) else None for answer in self._worker.run(items)]
 
     def close(self) -> None:
         self._worker.close()
@@ -173,11 +185,13 @@ class Summary:
         self._counts: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
         self._disagreements: list[str] = []
+        self._silent = 0
 
     def add(self, number: int, verdict: Verdict, example: Example, other: bool | None) -> None:
         self._counts.update([verdict.status, *(name for name in ("strict", "flexible") if getattr(verdict, name))])
         if verdict.reason:
             self._reasons[re.sub(r"-?\d+(?:[./]\d+)*", "N", verdict.reason)] += 1
+        self._silent += other is None
         if other is not None and other != verdict.flexible:
             self._disagreements.append(
                 f"row {number}: ours {int(verdict.flexible)}, other {int(other)}: "
@@ -193,6 +207,6 @@ class Summary:
         ]
         lines += [f"{count:6}  {reason}" for reason, count in self._reasons.most_common(SHOWN_REASONS)]
         if second:
-            lines.append(f"{second} disagrees on {len(self._disagreements)} of {rows}")
+            lines.append(f"{second} disagrees on {len(self._disagreements)} of {rows}, failed on {self._silent}")
             lines += self._disagreements
         print("\n".join(lines), file=sys.stderr)

@@ -22,6 +22,7 @@ PANELS = {
         "truncated completions": ["completions/clipped_ratio"],
         "answer elements in a completion": ["completions/answer_tags"],
         "failures of plugins, completions": ["failures/*"],
+        "rewards that did not apply, completions": ["not_applied/*"],
         "policy clip ratio": ["clip_ratio/region_mean", "clip_ratio/low_mean", "clip_ratio/high_mean"],
         "entropy, nats": ["entropy"],
         "gradient norm": ["grad_norm"],

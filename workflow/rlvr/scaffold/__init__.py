@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import keyword
+import os
 import re
 from importlib.metadata import distributions
 from importlib.util import find_spec
@@ -13,6 +15,7 @@ from rlvr.errors import RlvrError
 from rlvr_plugins.manager import catalogue
 
 TEMPLATES = Path(__file__).parent
+TAKEN = {"check", "hookimpl", "task", "test", "tests", "src"}
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
@@ -27,10 +30,14 @@ def write(kind: str, name: str, into: Path) -> Path:
         raise RlvrError(f"name: {kind} {name!r} is there already, from {catalogue().provider(kind, name)}")
     if find_spec(name.replace("-", "_")) or name in {distribution.name.lower() for distribution in distributions()}:
         raise RlvrError(f"name: {name!r} is that of an installed package or module; choose another")
+    module = name.replace("-", "_")
+    if keyword.iskeyword(module) or module in TAKEN:
+        raise RlvrError(f"name: {name!r} is a word of Python or of the package's own; choose another")
     folder = into / name
     if folder.exists():
         raise RlvrError(f"{folder}: is there already; choose another name or --into")
-    module = name.replace("-", "_")
+    if not os.access(next(parent for parent in (into, *into.resolve().parents) if parent.is_dir()), os.W_OK):
+        raise RlvrError(f"--into: {into} can't be written to")
     files = {
         "pyproject.toml": "pyproject.toml.j2",
         "README.md": f"{kind}/README.md.j2",

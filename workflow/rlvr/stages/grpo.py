@@ -10,6 +10,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from rlvr import console, digests, provenance, tables
 from rlvr.engines import checkpoints, device, models, training
+from rlvr.errors import RlvrError
 from rlvr.rewards import Scorer
 
 
@@ -33,7 +34,8 @@ def run(
     rewards = {name: digests.reward(name) for name in config["rewards"]}
     verifiers = {name: digests.verifier(name) for name in sorted({row["task"] for row in rows})}
     inputs = [provenance.identity(path) for path in (base, *([sft] if sft else []), *data)]
-    key = checkpoints.key("grpo", config=config, inputs=inputs, rewards=rewards, verifiers=verifiers)
+    decisive = {name: value for name, value in config.items() if name != "max_failures"}
+    key = checkpoints.key("grpo", config=decisive, inputs=inputs, rewards=rewards, verifiers=verifiers)
     with checkpoints.kept(policy, key) as folder:
         tokenizer = models.load_tokenizer(base)
         model, fresh_adapter = models.load_for_training(base, sft, config["adapter"], chosen)
@@ -49,18 +51,24 @@ def run(
             peft_config=fresh_adapter,
         )
         shown = {"reward": "reward", "accuracy/strict": "strict", "completions/mean_length": "tokens"}
-        training.train(
-            trainer,
-            folder,
-            training.Progress("grpo", shown),
-            resumable=_resumable(trainer, sft),
-            save=lambda checkpoint: scorer.save(checkpoint / completions.name),
-            load=lambda checkpoint: scorer.load(checkpoint / completions.name),
-        )
+        try:
+            training.train(
+                trainer,
+                folder,
+                training.Progress("grpo", shown),
+                resumable=_resumable(trainer, sft),
+                save=lambda checkpoint: scorer.save(checkpoint / completions.name),
+                load=lambda checkpoint: scorer.load(checkpoint / completions.name),
+            )
+        except RlvrError as error:
+            sampled = folder / completions.name
+            scorer.save(sampled)
+            raise RlvrError(f"{error}; what was sampled: {sampled}") from None
+        finally:
+            scorer.close()
         models.save_policy(trainer.model, tokenizer, policy)
         training.write_metrics(trainer, metrics)
         scorer.save(completions)
-        scorer.close()
     return {
         "device": str(chosen),
         "steps": trainer.state.global_step,

@@ -7,13 +7,13 @@ from typing import Any
 
 from rlvr import console, tables
 from rlvr.errors import RlvrError
+from rlvr.patience import watched
 from rlvr_plugins.guard import Judge
 from rlvr_plugins.isolation import WorkerError
 from rlvr_plugins.manager import catalogue
 from rlvr_plugins.types import ERROR
 
 MAX_ERRORS = 0.1
-BATCH = 128
 
 
 def run(config: dict[str, Any], *, data: Path, completions: Path, scores: Path) -> dict[str, Any]:
@@ -29,8 +29,8 @@ def run(config: dict[str, Any], *, data: Path, completions: Path, scores: Path) 
     judge = Judge(task)
     try:
         pairs = [(row["completion"], example) for row, example in zip(answers, examples, strict=True)]
-        batches = [pairs[start : start + BATCH] for start in range(0, len(pairs), BATCH)]
-        verdicts = [verdict for batch in batches for verdict in judge.judge(batch)]
+        with watched("task", task):
+            verdicts = judge.judge_all(pairs)
     except WorkerError as error:
         raise RlvrError(f"task {task.name!r} can't be loaded in its worker: {error}") from None
     finally:

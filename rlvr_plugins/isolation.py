@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rlvr_plugins.manager import PluginError
 from rlvr_plugins.types import Limits
 
 START_SECONDS = 120.0
@@ -34,8 +35,8 @@ class Failure:
     detail: str
 
 
-class WorkerError(RuntimeError):
-    """The worker could not be started at all; the message is one line."""
+class WorkerError(PluginError):
+    """The plugin could not be loaded in a worker; the message is one line."""
 
 
 class Worker:
@@ -54,6 +55,7 @@ class Worker:
         folder: Path | None = None,
     ) -> None:
         self.limits = limits
+        self._what = f"{kind} {name!r}"
         arguments = [kind, name, str(limits.memory_mib), str(os.getpid())]
         self._command = [sys.executable, "-m", "rlvr_plugins.worker", *arguments]
         path = [str(Path(__file__).parents[1]), *filter(None, sys.path)]
@@ -125,7 +127,8 @@ class Worker:
         ready = self._exchange(b"", time.monotonic() + START_SECONDS)
         if isinstance(ready, Failure) or ready.get("ready") is not True:
             self.close()
-            raise WorkerError(ready.detail if isinstance(ready, Failure) else str(ready.get("error", ready)))
+            problem = ready.detail if isinstance(ready, Failure) else ready.get("error", ready)
+            raise WorkerError(f"{self._what} can't be loaded in its worker: {problem}")
 
     def _ask(self, item: Mapping[str, Any], seconds: float) -> dict[str, Any] | Failure:
         self._asked += 1

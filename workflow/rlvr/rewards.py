@@ -16,7 +16,6 @@ from rlvr.errors import RlvrError
 from rlvr.patience import watched
 from rlvr_plugins import Sample
 from rlvr_plugins.guard import Judge, Outcome, Rewarder, failure_of
-from rlvr_plugins.isolation import WorkerError
 from rlvr_plugins.manager import catalogue
 
 LEAST_ASKED = 50
@@ -76,11 +75,8 @@ class Scorer:
             if completions is not self._judged:
                 self._judge(completions, completion_ids, task, key, example, trainer_state.global_step)
                 self._log_verdicts(log)
-            try:
-                with watched("reward", rewarder.reward):
-                    outcomes = rewarder.score(self._samples)
-            except WorkerError as error:
-                raise RlvrError(f"reward {name!r} can't be loaded in its worker: {error}") from None
+            with watched("reward", rewarder.reward):
+                outcomes = rewarder.score(self._samples)
             self._record(name, outcomes, log)
             return [outcome.value for outcome in outcomes]
 
@@ -96,11 +92,8 @@ class Scorer:
             chosen = [i for i, task in enumerate(tasks) if task == name]
             if name not in self._judges:
                 self._judges[name] = Judge(catalogue().task(name))
-            try:
-                with watched("task", self._judges[name].task):
-                    judged = self._judges[name].judge([(texts[i], items[i]) for i in chosen])
-            except WorkerError as error:
-                raise RlvrError(f"task {name!r} can't be loaded in its worker: {error}") from None
+            with watched("task", self._judges[name].task):
+                judged = self._judges[name].judge([(texts[i], items[i]) for i in chosen])
             for i, verdict in zip(chosen, judged, strict=True):
                 verdicts[i] = verdict
         before = len(self.rows)

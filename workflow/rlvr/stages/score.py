@@ -9,7 +9,6 @@ from rlvr import console, tables
 from rlvr.errors import RlvrError
 from rlvr.patience import watched
 from rlvr_plugins.guard import Judge
-from rlvr_plugins.isolation import WorkerError
 from rlvr_plugins.manager import catalogue
 from rlvr_plugins.types import ERROR
 
@@ -31,8 +30,6 @@ def run(config: dict[str, Any], *, data: Path, completions: Path, scores: Path) 
         pairs = [(row["completion"], example) for row, example in zip(answers, examples, strict=True)]
         with watched("task", task):
             verdicts = judge.judge_all(pairs)
-    except WorkerError as error:
-        raise RlvrError(f"task {task.name!r} can't be loaded in its worker: {error}") from None
     finally:
         judge.close()
     errors = [verdict.reason for verdict in verdicts if verdict.status == ERROR]

@@ -52,8 +52,8 @@ def _boxed(text: str) -> tuple[str | None, int]:
     found = sorted(boxes(text))
     if not found:
         return None, 0
-    begin, end, _ = found[-1]
-    for former, former_end, _ in found[:-1]:
+    begin, end = found[-1]
+    for former, former_end in found[:-1]:
         if former_end < begin and _BETWEEN_BOXES.fullmatch(text[former_end + 1 : begin].removesuffix("\\boxed{")):
             return text[former:end], end
     return text[begin:end], end

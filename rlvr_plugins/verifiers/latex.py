@@ -14,25 +14,23 @@ _TEXT = re.compile(
 
 def last_box(text: str) -> str | None:
     r"""What stands in the closed `\boxed{…}` that opens last, so in the innermost one; None without one."""
-    start, end, _ = max(boxes(text), default=(0, -1, 0))
+    start, end = max(boxes(text), default=(0, -1))
     return text[start:end] if end >= 0 else None
 
 
-def boxes(text: str) -> list[tuple[int, int, int]]:
-    r"""Begin and end of what each closed box holds, and the boxes open around it; `\{` and `\}` are text."""
+def boxes(text: str) -> list[tuple[int, int]]:
+    r"""Begin and end of what each closed box holds; `\{` and `\}` are text."""
     opened: list[int | None] = []
-    found, depth = [], 0
+    found = []
     for brace in _BRACES.finditer(text):
         if brace[0] == "}":
             start = opened.pop() if opened else None
             if start is not None:
-                depth -= 1
-                found.append((start, brace.start(), depth))
+                found.append((start, brace.start()))
         elif brace[0] == "{":
             opened.append(None)
         elif len(brace[0]) > 2:
             opened.append(brace.end())
-            depth += 1
     return found
 
 

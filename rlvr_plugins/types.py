@@ -147,12 +147,26 @@ class Reward:
 
 
 @dataclass(frozen=True)
+class Splits:
+    """What a task's `splits` found.
+
+    left_out: why rows of the source were not taken -> how many.
+    notes: lines that name such rows, with file and row number, the first ones of each reason.
+    """
+
+    train: Sequence[Example]
+    eval: Sequence[Example]
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
 class Task:
     """A kind of question with its data, its prompt and its verifier.
 
     options: a dataclass whose fields, types and defaults are what `tasks.<name>.options` of the
         config may hold. Its `__post_init__` raises ValueError on values that make no sense.
-    splits: `(options, train, eval, seed) -> (train examples, eval examples)`, deterministic and
+    splits: `(options, train, eval, seed) -> Splits`, or a tuple of its first two, deterministic and
         disjoint by key. A size of None means all there are.
     check: `(options, train, eval) -> None`, raises ValueError before any job when `splits` could
         not deliver (a path that is not there, more items than exist). Must take milliseconds.
@@ -163,6 +177,11 @@ class Task:
         editing it re-scores without making the data anew.
     files: `(options) -> list of paths` that `splits` reads; a change of one makes the data anew.
     demonstrate: `(example) -> str`, a right completion for SFT; None where the task has none.
+    gold: `(example) -> str`, what is wrong with the item's own answer, "" where the verifier can read it.
+        For the filter `gold`; None where every answer is sound by construction. With it, an edit of the verifier
+        makes the data anew, unless the option `source` is `generator` or `synthetic`.
+    question: `(example) -> str`, the text in which the item is put, for the filters that compare words;
+        None where a template makes it, so that only the key tells items apart.
     read: `(row) -> Example`, from an object of a file made elsewhere, for `rlvr verify`. Raises
         ValueError naming the key. None: the row itself, without its completion, is `fields`.
     isolate: set it where the verifier is slow or not to be trusted; see `Reward.isolate`.
@@ -172,11 +191,13 @@ class Task:
 
     name: str
     options: type
-    splits: Callable[..., tuple[Sequence[Example], Sequence[Example]]]
+    splits: Callable[..., Splits | tuple[Sequence[Example], Sequence[Example]]]
     system: str
     user: Callable[[Example], str]
     verify: Callable[[str, Example], Verdict]
     demonstrate: Callable[[Example], str] | None = None
+    gold: Callable[[Example], str] | None = None
+    question: Callable[[Example], str] | None = None
     check: Callable[..., None] | None = None
     files: Callable[..., Sequence[str]] | None = None
     read: Callable[[Mapping[str, Any]], Example] | None = None
@@ -187,6 +208,11 @@ class Task:
     @property
     def description(self) -> str:
         return summary(self.splits)
+
+    def items(self, options: Any, train: int | None, eval: int | None, seed: int) -> Splits:
+        """What `splits` gives, always as `Splits`."""
+        found = self.splits(options, train, eval, seed)
+        return found if isinstance(found, Splits) else Splits(*found)
 
     def prompt(self, example: Example, system: str | None = None) -> list[dict[str, str]]:
         """The chat messages of an example; `system` replaces the task's own, "" leaves it out."""

@@ -5,11 +5,15 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations_with_replacement, permutations, product
 from math import comb
-from typing import Any
+from typing import Any, Literal
 
-from rlvr_plugins import Example, Task, hookimpl
+from rlvr_plugins import Example, Splits, Task, hookimpl
+from rlvr_plugins.tasks import sources
+from rlvr_plugins.tasks.files import RowError
+from rlvr_plugins.tasks.reach import reach
 from rlvr_plugins.verifiers.expressions import OPERATORS, verify_countdown
 
 SYSTEM = (
@@ -17,32 +21,55 @@ SYSTEM = (
     "then give only the final expression between <answer> and </answer>."
 )
 ENUMERABLE = 20_000
+SIZES = range(2, 7)
+HIGHEST = 1_000_000_000
+REPOSITORY = "Jiayi-Pan/Countdown-Tasks-3to4"
+REVISION = "408f70d177020686d34a56bba5952feb45aaaee4"
+FILE = "data/train-00000-of-00001.parquet"
+COLUMNS = {"numbers": "nums", "target": "target"}
+KINDS = {"numbers": sources.INTEGERS, "target": sources.INTEGER, "id": sources.ID}
 
 
 @dataclass(frozen=True)
-class Options:
-    """counts: how many numbers an item may have.
+class Options(sources.SourceOptions):
+    """source: `generator`, `hub` (Jiayi-Pan/Countdown-Tasks-3to4) or `path` (files; without `eval_path` the
+        held-out items are drawn from `train_path`).
+    counts: how many numbers an item may have.
     low, high: range of the numbers, both included.
-    operators: those allowed, out of + - * /.
+    operators: those allowed, out of + - * /; null: `+-` for generated items, else all.
     target_low, target_high: range of the target, both included.
     terse: share of demonstrations that give an answer at once, its numbers in any order; the others
         first sort the numbers.
+    counts, low, high, target_low, target_high and terse go with `source: generator` only.
+    The task's columns are `numbers` (a list of 2 to 6 integers above 0), `target` (an integer) and, where named, `id`.
     """
 
+    source: Literal["generator", "hub", "path"] = "generator"
+    repository: str = REPOSITORY
+    revision: str = REVISION
     counts: tuple[int, ...] = (3,)
     low: int = 1
     high: int = 20
-    operators: str = "+-"
+    operators: str | None = None
     target_low: int = 1
     target_high: int = 60
     terse: float = 0.0
 
+    @property
+    def signs(self) -> str:
+        """The operators that are allowed."""
+        return self.operators or ("+-" if self.source == "generator" else OPERATORS)
+
     def __post_init__(self) -> None:
+        self.check_source(KINDS, required=("train_path",))
+        for name in ("counts", "low", "high", "target_low", "target_high", "terse"):
+            if self.source != "generator" and getattr(self, name) != getattr(Options, name):
+                raise ValueError(f"{name}: goes with source: generator only")
         if not self.counts or not all(2 <= size <= 6 for size in self.counts):
             raise ValueError("counts must be one or more of 2, 3, 4, 5, 6")
         if not 1 <= self.low <= self.high <= 999:
             raise ValueError("low and high must satisfy 1 <= low <= high <= 999")
-        if not self.operators or not set(self.operators) <= set("+-*/"):
+        if not set(self.signs) <= set(OPERATORS):
             raise ValueError("operators must be one or more of + - * /")
         if not 1 <= self.target_low <= self.target_high:
             raise ValueError("targets must satisfy 1 <= target_low <= target_high")
@@ -123,7 +150,7 @@ def _all_items(options: Options) -> list[Item]:
     for size in options.counts:
         for numbers in combinations_with_replacement(pool, size):
             parts = [Solution(number, str(number)) for number in numbers]
-            for solution in _solutions(parts, options.operators):
+            for solution in _solutions(parts, options.signs):
                 if options.target_low <= solution.value <= options.target_high:
                     items.add((numbers, solution.value))
     return sorted(items)
@@ -139,7 +166,7 @@ def _random_items(options: Options, rng: random.Random) -> Iterator[Item]:
         numbers = tuple(sorted(part.value for part in parts))
         while len(parts) > 1:
             left, right = rng.sample(parts, 2)
-            combined = _combine(left, right, rng.choice(options.operators))
+            combined = _combine(left, right, rng.choice(options.signs))
             if not combined or combined.value <= 0:
                 break
             parts = [part for part in parts if part is not left and part is not right] + [combined]
@@ -155,7 +182,12 @@ def _random_items(options: Options, rng: random.Random) -> Iterator[Item]:
 
 
 def check(options: Options, train: int | None, eval: int | None) -> None:
-    """Raises ValueError when there are not enough distinct items."""
+    """Raises ValueError when there are not enough distinct items, a file is not there or a size is missing."""
+    if options.source != "generator":
+        if eval is None and options.eval_path is None:
+            raise ValueError("eval: must be a number, as the held-out items are drawn from the training file")
+        options.check_files()
+        return
     if train is None or eval is None:
         raise ValueError("train, sft and eval must be numbers: the items are generated")
     enumerable = options.multisets <= ENUMERABLE
@@ -168,9 +200,11 @@ def check(options: Options, train: int | None, eval: int | None) -> None:
         )
 
 
-def splits(options: Options, train: int, eval: int, seed: int) -> tuple[list[Example], list[Example]]:
-    """Reach a target with 3 to 6 numbers, each used once; own generator."""
+def splits(options: Options, train: int | None, eval: int | None, seed: int) -> Splits:
+    """Reach a target with 2 to 6 numbers, each used once; from an own generator, the hub or a file."""
     rng = random.Random(f"countdown {seed}")
+    if options.source != "generator":
+        return _from_rows(options, train, eval, rng)
     if options.multisets <= ENUMERABLE:
         pool = _all_items(options)
         rng.shuffle(pool)
@@ -181,14 +215,55 @@ def splits(options: Options, train: int, eval: int, seed: int) -> tuple[list[Exa
         rest = [next(items) for _ in range(train)]
     rows = [_example(item, options, rng) for item in held_out]
     training = [_example(rest[i % len(rest)], options, rng, options.terse) for i in range(train)]
-    return training, rows
+    return Splits(training, rows)
+
+
+def _from_rows(options: Options, train: int | None, eval: int | None, rng: random.Random) -> Splits:
+    path = options.train_path if options.source == "path" else options.hub_file(FILE)
+    named = options.columns or {}
+    columns = _columns({**COLUMNS, **named})
+    make = partial(_item, options.signs)
+    if options.eval_path is None:
+        return sources.one_file(path, columns, make, gold, options, train, eval, rng)
+    needed = {key: named.get(key, column) for key, column in COLUMNS.items()}
+    held_out = _columns({**needed, **(options.eval_columns or {})})
+    return sources.two_files(
+        path, options.eval_path, columns, held_out, make, gold, options, train, eval, rng, keep_bad_golds=True
+    )
+
+
+def _columns(named: dict[str, str]) -> sources.Columns:
+    return {key: (column, KINDS[key]) for key, column in named.items()}
+
+
+def _item(operators: str, values: dict[str, Any]) -> Example:
+    """The item of a row, with an expression that reaches its target, "" where there is none."""
+    numbers, target = values["numbers"], values["target"]
+    if len(numbers) not in SIZES or not all(0 < number <= HIGHEST for number in numbers):
+        raise RowError("numbers that can't be used", f": {str(numbers)[:60]}; allowed: 2 to 6 integers above 0")
+    fields = {"numbers": numbers, "target": target, "operators": operators}
+    expression = reach(numbers, target, operators) or ""
+    more = {"id": values["id"]} if "id" in values else {}
+    return Example(_key(numbers, target), {**fields, "expression": expression, **more})
+
+
+def _key(numbers: Sequence[int], target: int) -> str:
+    return f"{','.join(map(str, sorted(numbers)))}={target}"
+
+
+def gold(example: Example) -> str:
+    fields = example.fields
+    if fields.get("expression", "generated"):
+        return ""
+    numbers = ", ".join(map(str, fields["numbers"]))
+    return f"{numbers} can't reach {fields['target']} with {' '.join(fields['operators'])}, each used once"
 
 
 def _example(item: Item, options: Options, rng: random.Random, terse: float = 0.0) -> Example:
     numbers, target = item
-    key = f"{','.join(map(str, numbers))}={target}"
-    fields = {"numbers": rng.sample(numbers, len(numbers)), "target": target, "operators": options.operators}
-    return Example(key, {**fields, "terse": rng.sample(numbers, len(numbers))} if rng.random() < terse else fields)
+    fields = {"numbers": rng.sample(numbers, len(numbers)), "target": target, "operators": options.signs}
+    shown = {**fields, "terse": rng.sample(numbers, len(numbers))} if rng.random() < terse else fields
+    return Example(_key(numbers, target), shown)
 
 
 def user(example: Example) -> str:
@@ -204,7 +279,9 @@ def demonstrate(example: Example) -> str:
     fields = example.fields
     terse = fields.get("terse")
     numbers = terse or sorted(fields["numbers"], reverse=True)
-    expression = solve(numbers, fields["target"], fields["operators"]).expression
+    expression = fields.get("expression")
+    if expression is None:
+        expression = solve(numbers, fields["target"], fields["operators"]).expression
     thought = "" if terse else f"{', '.join(map(str, numbers))}\n{expression} = {fields['target']}\n"
     return f"<think>\n{thought}</think>\n<answer>{expression}</answer>"
 
@@ -221,8 +298,7 @@ def read(row: dict[str, Any]) -> Example:
         raise ValueError(f"target: {target!r} is not possible; allowed: an integer")
     if not isinstance(operators, str) or not operators or not set(operators) <= set(OPERATORS):
         raise ValueError(f"operators: {operators!r} is not possible; allowed: some of {OPERATORS}")
-    key = f"{','.join(map(str, sorted(numbers)))}={target}"
-    return Example(key, {"numbers": numbers, "target": target, "operators": operators})
+    return Example(_key(numbers, target), {"numbers": numbers, "target": target, "operators": operators})
 
 
 @hookimpl
@@ -232,9 +308,11 @@ def rlvr_tasks():
         options=Options,
         splits=splits,
         check=check,
+        files=sources.files,
         system=SYSTEM,
         user=user,
         verify=verify_countdown,
         demonstrate=demonstrate,
+        gold=gold,
         read=read,
     )

@@ -28,18 +28,35 @@ def require_hub(wanted: str, instead: str) -> None:
 
 
 def download(repository: str, filename: str, revision: str) -> Path:
-    """Path of a data set's file, downloaded unless cached. Raises HubError."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    """Path of a data set's file, downloaded unless cached; a download that broke off is taken up again.
+
+    Raises HubError, one line, when there is no such repository, revision or file, or the connection is lost.
+    """
+    import httpx
+    from huggingface_hub import errors, hf_hub_download
 
     arguments = {"repo_type": "dataset", "filename": filename, "revision": revision}
+    wanted = f"{repository} at {revision[:12]}"
     try:
         return Path(hf_hub_download(repository, **arguments, local_files_only=True))
-    except LocalEntryNotFoundError:
+    except errors.LocalEntryNotFoundError:
         pass
-    wanted = f"{repository} at {revision[:12]}"
-    require_hub(wanted, "connect, or set source: path with train_path and eval_path, or source: synthetic")
+    except errors.HFValidationError as error:
+        raise HubError(f"{wanted}: {_first_line(error)}; allowed: the name of a data set") from None
+    instead = "set source: path and the paths of its files, or another source"
+    require_hub(wanted, f"connect, or {instead}")
     try:
         return Path(hf_hub_download(repository, **arguments))
-    except (HfHubHTTPError, OSError) as error:
-        raise HubError(f"{wanted}: {str(error).splitlines()[0]}") from None
+    except errors.RevisionNotFoundError:
+        problem = "the hub has no such revision; allowed: a commit of this data set"
+    except errors.RemoteEntryNotFoundError:
+        problem = f"it has no file {filename}; allowed: a commit that has it"
+    except errors.RepositoryNotFoundError:
+        problem = "the hub has no such data set, or it is private; allowed: its name as OWNER/NAME"
+    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
+        problem = f"{filename} could not be downloaded ({_first_line(error)}); run again to go on, or {instead}"
+    raise HubError(f"{wanted}: {problem}")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

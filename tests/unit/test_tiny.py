@@ -13,7 +13,7 @@ from rlvr_plugins.tasks.countdown import Options
 
 def conversations(count: int) -> list[list[dict[str, str]]]:
     task = catalogue().task("countdown")
-    train, _ = task.splits(Options(terse=0.5), count, 10, 0)
+    train = task.splits(Options(terse=0.5), count, 10, 0).train
     return [[*task.prompt(e), {"role": "assistant", "content": task.demonstrate(e)}] for e in train]
 
 

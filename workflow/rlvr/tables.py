@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rlvr_plugins import Example
+from rlvr_plugins import Example, Rollout, Verdict
 
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 ITEM = pa.schema([("task", pa.string()), ("key", pa.string()), ("prompt", MESSAGES), ("example", pa.string())])
 DEMONSTRATION = ITEM.append(pa.field("completion", MESSAGES))
+DROPPED = pa.schema(
+    [
+        ("split", pa.string()),
+        ("row", pa.int64()),
+        ("key", pa.string()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("example", pa.string()),
+        ("prompt", pa.string()),
+        ("completion", pa.string()),
+        ("pass_rate", pa.float64()),
+    ]
+)
 COMPLETION = pa.schema(
     [
         ("key", pa.string()),
@@ -22,6 +37,8 @@ COMPLETION = pa.schema(
         ("finish", pa.string()),
     ]
 )
+ROLLOUT = pa.schema([("position", pa.int64()), *COMPLETION])
+RATE = pa.schema([("key", pa.string()), ("pass_rate", pa.float64()), ("kept", pa.bool_())])
 SCORE = pa.schema(
     [
         ("key", pa.string()),
@@ -37,16 +54,95 @@ SCORE = pa.schema(
 )
 
 
+GROUP_ROWS = 8192
+GROUP_CHARACTERS = 16 * 2**20
+BATCH = 1024
+
+
 def write(path: Path, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+
+
+class Writer:
+    """Writes batches as they come, several to a row group."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._file = pq.ParquetWriter(path, schema)
+        self._schema = schema
+        self._waiting: list[pa.RecordBatch] = []
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if error[0] is None:
+            self._flush()
+        self._file.close()
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        self._waiting.append(batch)
+        rows, size = (sum(values) for values in zip(*((len(b), b.nbytes) for b in self._waiting), strict=True))
+        if rows >= GROUP_ROWS or size > GROUP_CHARACTERS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._file.write_table(pa.Table.from_batches(self._waiting, self._schema))
+        self._waiting = []
+
+
+def write_stream(path: Path, rows: Iterable[dict[str, Any]], schema: pa.Schema) -> int:
+    """Writes rows as they come, a group of them in memory, and returns their number. No rows: an empty table.
+
+    The file is there once it is whole.
+    """
+    written = 0
+    unfinished = path.with_name(f".{path.name}.part")
+    with pq.ParquetWriter(unfinished, schema) as writer:
+        for group in _groups(rows):
+            writer.write_table(pa.Table.from_pylist(group, schema=schema))
+            written += len(group)
+    unfinished.replace(path)
+    return written
+
+
+def _groups(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Rows in groups that are neither long nor large."""
+    group, characters = [], 0
+    for row in rows:
+        group.append(row)
+        characters += sum(len(value) for value in row.values() if isinstance(value, str))
+        if len(group) == GROUP_ROWS or characters > GROUP_CHARACTERS:
+            yield group
+            group, characters = [], 0
+    if group:
+        yield group
+
+
+def messages(column: pa.ListArray) -> list[list[dict[str, str]]]:
+    """A column of type `MESSAGES`, ten times as fast as Arrow's own `to_pylist`."""
+    parts = [column.values.field(name).to_pylist() for name in ("role", "content")]
+    found = [{"role": role, "content": content} for role, content in zip(*parts, strict=True)]
+    return [found[start:end] for start, end in pairwise(column.offsets.to_pylist())]
 
 
 def read(path: Path) -> list[dict[str, Any]]:
     return pq.read_table(path).to_pylist()
 
 
+def stream(path: Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The rows of a file one after the other, a batch of them in memory. columns: only these; None: all."""
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=BATCH, columns=columns):
+            yield from batch.to_pylist()
+
+
 def read_all(paths: list[Path]) -> list[dict[str, Any]]:
     return [row for path in paths for row in read(path)]
+
+
+def json_text(content: Any) -> str:
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
 def to_text(example: Example) -> str:
@@ -55,3 +151,7 @@ def to_text(example: Example) -> str:
 
 def to_example(key: str, text: str) -> Example:
     return Example(key, json.loads(text))
+
+
+def to_rollout(row: dict[str, Any], verdict: Verdict) -> Rollout:
+    return Rollout(row["completion"], verdict, row["tokens"], row["finish"] == "length")

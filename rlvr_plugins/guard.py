@@ -77,7 +77,7 @@ def score_one(reward: Reward, sample: Sample) -> Outcome:
     except MemoryError:
         return Outcome(reward.bounds[0], "memory", "out of memory")
     except (Exception, SystemExit) as error:
-        return Outcome(reward.bounds[0], "raised", _said(error))
+        return Outcome(reward.bounds[0], "raised", said(error))
 
 
 def judge_one(task: Task, completion: str, example: Example) -> Verdict:
@@ -87,7 +87,7 @@ def judge_one(task: Task, completion: str, example: Example) -> Verdict:
     except MemoryError:
         return failed("memory", "out of memory")
     except (Exception, SystemExit) as error:
-        return failed("raised", _said(error))
+        return failed("raised", said(error))
     if not isinstance(verdict, Verdict):
         return failed("not_a_verdict", f"returned {type(verdict).__name__}, not a Verdict")
     problem = _unsound(verdict)
@@ -127,7 +127,7 @@ def _unsound(verdict: Verdict) -> str:
     return ""
 
 
-def _said(error: BaseException) -> str:
+def said(error: BaseException) -> str:
     try:
         return _line(f"{type(error).__name__}: {error}")
     except Exception:

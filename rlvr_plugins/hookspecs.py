@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import pluggy
 
+from rlvr_plugins.filter_types import Filter
 from rlvr_plugins.types import Reward, Task
 
 PROJECT = "rlvr"
@@ -84,4 +85,34 @@ def rlvr_rewards() -> Iterable[Reward]:
         @hookimpl
         def rlvr_rewards():
             yield Reward("digits", digits, bounds=(0.0, 0.5))
+    """
+
+
+@hookspec
+def rlvr_filters() -> Iterable[Filter]:
+    """Filters this plugin provides.
+
+    Example:
+        from dataclasses import dataclass
+
+        from rlvr_plugins import Filter, hookimpl
+
+
+        @dataclass(frozen=True)
+        class Options:
+            max: int = 60
+
+
+        def start(options, context):
+            "Drops prompts of more than `max` words."
+
+            def select(rows):
+                return ["too many words" if len(row.user.split()) > options.max else "" for row in rows]
+
+            return select
+
+
+        @hookimpl
+        def rlvr_filters():
+            yield Filter("words", options=Options, start=start)
     """

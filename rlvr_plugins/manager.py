@@ -1,4 +1,4 @@
-"""Finds tasks and rewards: the built-in ones and those of installed packages, through one door."""
+"""Finds tasks, rewards and filters: the built-in ones and those of installed packages, through one door."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ from types import ModuleType
 import pluggy
 
 from rlvr_plugins import hookspecs, validation
+from rlvr_plugins.filter_types import Filter
 from rlvr_plugins.types import Reward, Task
 
 BUILTIN = (
     "rlvr_plugins.tasks.countdown",
     "rlvr_plugins.tasks.gsm8k",
+    "rlvr_plugins.tasks.gsm8k_platinum",
+    "rlvr_plugins.tasks.openmath",
     "rlvr_plugins.tasks.reasoning_gym",
     "rlvr_plugins.rewards.boxed",
     "rlvr_plugins.rewards.correctness",
@@ -37,10 +40,22 @@ BUILTIN = (
     "rlvr_plugins.rewards.repetition_penalty",
     "rlvr_plugins.rewards.soft_format",
     "rlvr_plugins.rewards.strict_format",
+    "rlvr_plugins.filters.characters",
+    "rlvr_plugins.filters.correct",
+    "rlvr_plugins.filters.decontaminate",
+    "rlvr_plugins.filters.duplicates",
+    "rlvr_plugins.filters.gold",
+    "rlvr_plugins.filters.language",
+    "rlvr_plugins.filters.near_duplicates",
+    "rlvr_plugins.filters.pass_rate",
+    "rlvr_plugins.filters.tokens",
 )
 DISTRIBUTION = "rlvr"
 LIMIT = "RLVR_PLUGINS"
-HOOKS = {"rlvr_tasks": ("task", Task), "rlvr_rewards": ("reward", Reward)}
+HOOKS = {"rlvr_tasks": ("task", Task), "rlvr_rewards": ("reward", Reward), "rlvr_filters": ("filter", Filter)}
+KINDS = tuple(kind for kind, _ in HOOKS.values())
+
+Plugin = Task | Reward | Filter
 
 
 class PluginError(ValueError):
@@ -61,7 +76,7 @@ class Provider:
 
 @dataclass
 class Catalogue:
-    """Every task and reward there is, by name.
+    """Every task, reward and filter there is, by name.
 
     broken: what went wrong with each package that could not be used, one line each.
     left_out: distributions that `RLVR_PLUGINS` does not name.
@@ -69,6 +84,7 @@ class Catalogue:
 
     tasks: dict[str, Task] = field(default_factory=dict)
     rewards: dict[str, Reward] = field(default_factory=dict)
+    filters: dict[str, Filter] = field(default_factory=dict)
     providers: dict[tuple[str, str], Provider] = field(default_factory=dict)
     broken: dict[Provider, str] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
@@ -84,17 +100,21 @@ class Catalogue:
         """The reward of this name. Raises PluginError, which lists what there is."""
         return self._get("reward", name)
 
-    def plugin(self, kind: str, name: str) -> Task | Reward:
-        return self.task(name) if kind == "task" else self.reward(name)
+    def filter(self, name: str) -> Filter:
+        """The filter of this name. Raises PluginError, which lists what there is."""
+        return self._get("filter", name)
+
+    def plugin(self, kind: str, name: str) -> Plugin:
+        return self.task(name) if kind == "task" else self._get(kind, name)
 
     def provider(self, kind: str, name: str) -> Provider:
         self.plugin(kind, name)
         return self.providers[kind, name]
 
     def table(self, kind: str) -> dict:
-        return {"task": self.tasks, "reward": self.rewards}[kind]
+        return {"task": self.tasks, "reward": self.rewards, "filter": self.filters}[kind]
 
-    def add(self, kind: str, plugin: Task | Reward, provider: Provider) -> None:
+    def add(self, kind: str, plugin: Plugin, provider: Provider) -> None:
         """Raises PluginError when the name is taken."""
         other = self.providers.get((kind, plugin.name))
         if other:
@@ -126,7 +146,7 @@ class Catalogue:
         if refusal:
             raise PluginError(refusal)
 
-    def _get(self, kind: str, name: str) -> Task | Reward:
+    def _get(self, kind: str, name: str) -> Plugin:
         table = self.table(kind)
         if name in table:
             return table[name]
@@ -204,7 +224,7 @@ def _collect(found: Catalogue, manager: pluggy.PluginManager, provider: Provider
             continue
         kind, expected = HOOKS[name]
         handed_out = function() or ()
-        if isinstance(handed_out, Task | Reward):
+        if isinstance(handed_out, Plugin):
             raise TypeError(f"{name} must yield its objects or return a list of them, not one {kind}")
         for plugin in handed_out:
             validation.require(plugin, expected)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import is_dataclass
 
+from rlvr_plugins.filter_types import NEEDS, ROLLOUTS, Filter
 from rlvr_plugins.types import MAX_BOUND, Limits, Reward, Task
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}(:[a-zA-Z0-9_-]{1,60})?")
@@ -17,11 +18,15 @@ PARAMETERS = {
     "user": ("example",),
     "verify": ("completion", "example"),
     "demonstrate": ("example",),
+    "gold": ("example",),
+    "question": ("example",),
     "check": ("options", "train", "eval"),
     "files": ("options",),
     "read": ("row",),
 }
-OPTIONAL = {"demonstrate", "check", "files", "read"}
+FILTER_PARAMETERS = {"start": ("options", "context"), "sampling": ("options",), "check": ("options", "task")}
+OPTIONAL = {"demonstrate", "gold", "question", "check", "files", "read", "sampling"}
+SPLITS = ("train", "sft")
 
 
 def require(plugin: object, kind: type) -> None:
@@ -33,21 +38,38 @@ def require(plugin: object, kind: type) -> None:
     what = f"{kind.__name__} {plugin.name!r}"
     if not isinstance(plugin.name, str) or not NAME.fullmatch(plugin.name):
         raise TypeError(f"{what}: the name must be lower-case letters, digits, - and _, at most 60")
-    if plugin.isolate is not None and not isinstance(plugin.isolate, Limits):
+    if not isinstance(plugin, Filter) and plugin.isolate is not None and not isinstance(plugin.isolate, Limits):
         raise TypeError(f"{what}: isolate must be Limits or None")
     if not isinstance(plugin.requires, tuple) or not all(isinstance(name, str) for name in plugin.requires):
         raise TypeError(f"{what}: requires must be a tuple of names of distributions")
     if isinstance(plugin, Reward):
         _require_bounds(what, plugin.bounds)
-    if isinstance(plugin, Task):
+    else:
         if not (isinstance(plugin.options, type) and is_dataclass(plugin.options)):
             raise TypeError(f"{what}: options must be a dataclass")
-        if not isinstance(plugin.system, str):
-            raise TypeError(f"{what}: system must be a string")
-    for name, parameters in PARAMETERS.items():
+    if isinstance(plugin, Task) and not isinstance(plugin.system, str):
+        raise TypeError(f"{what}: system must be a string")
+    if isinstance(plugin, Filter):
+        _require_filter(what, plugin)
+    for name, parameters in (FILTER_PARAMETERS if isinstance(plugin, Filter) else PARAMETERS).items():
         function = getattr(plugin, name, None)
         if hasattr(plugin, name) and not (function is None and name in OPTIONAL):
             _require_signature(what, name, function, parameters)
+
+
+def _require_filter(what: str, plugin: Filter) -> None:
+    if ":" in plugin.name or plugin.name == "splits":
+        raise TypeError(f"{what}: the name must be without a colon, and not 'splits', a key beside it in the config")
+    for field, allowed in (("splits", SPLITS), ("needs", NEEDS)):
+        value = getattr(plugin, field)
+        if not isinstance(value, tuple) or not set(value) <= set(allowed):
+            raise TypeError(f"{what}: {field} {value!r} is not possible; allowed: a tuple of {', '.join(allowed)}")
+    if not plugin.splits:
+        raise TypeError(f"{what}: splits must name train, sft or both")
+    if (ROLLOUTS in plugin.needs) != (plugin.sampling is not None):
+        raise TypeError(f"{what}: needs {ROLLOUTS!r} and the function sampling go together")
+    if ROLLOUTS in plugin.needs and plugin.splits != ("train",):
+        raise TypeError(f"{what}: a filter that needs rollouts has splits=('train',)")
 
 
 def _require_bounds(what: str, bounds: object) -> None:

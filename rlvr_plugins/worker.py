@@ -50,6 +50,10 @@ def _load(kind: str, name: str) -> Callable[[dict], dict]:
     from rlvr_plugins.manager import catalogue
 
     plugin = catalogue().plugin(kind, name)
+    if kind == "filter":
+        from rlvr_plugins.conformance.filters import Session
+
+        return Session(plugin).answer
     return lambda item: guard.answer_in_worker(kind, plugin, item)
 
 

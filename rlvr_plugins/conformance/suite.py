@@ -12,6 +12,7 @@ from typing import Any
 
 from rlvr_plugins import guard
 from rlvr_plugins.conformance import corpus
+from rlvr_plugins.filter_types import Filter
 from rlvr_plugins.isolation import LEFT_OUT, Failure, Worker
 from rlvr_plugins.manager import catalogue
 from rlvr_plugins.types import ERROR, Example, Limits, Reward, Sample, Task
@@ -19,7 +20,7 @@ from rlvr_plugins.types import ERROR, Example, Limits, Reward, Sample, Task
 SECONDS = 0.010
 WALL_SECONDS = 0.100
 LIMITS = Limits(sample_seconds=1.0, batch_seconds=600.0, memory_mib=256)
-SIZES = ((40, 20), (8, 4), (2, 1))
+SIZES = ((40, 20), (8, 4), (2, 1), (0, 20))
 SAMPLED = 12
 POINTS = 0.5
 MOST_TIMEOUTS = 3
@@ -57,7 +58,7 @@ def check(kind: str, name: str, options: Mapping[str, Any] | None = None) -> lis
     on an unknown name, and WorkerError where the plugin can't be loaded in a fresh process.
     """
     plugin = catalogue().plugin(kind, name)
-    findings = [_picklable(plugin)]
+    findings = [picklable(plugin)]
     try:
         if kind == "task":
             examples, finding = _items(plugin, options)
@@ -79,7 +80,7 @@ def _items(task: Task, options: Mapping[str, Any] | None) -> tuple[list[Example]
         try:
             if task.check:
                 task.check(chosen, train, held_out)
-            first, again = (task.splits(chosen, train, held_out, seed=0) for _ in range(2))
+            first, again = (_splits(task, chosen, train, held_out) for _ in range(2))
             break
         except ValueError:
             if (train, held_out) == SIZES[-1]:
@@ -99,6 +100,11 @@ def _items(task: Task, options: Mapping[str, Any] | None) -> tuple[list[Example]
         if not isinstance(task.user(example), str):
             problem = "user must return a string"
     return examples, Finding("items", not problem, problem or f"{len(examples)} items, repeatable and disjoint")
+
+
+def _splits(task: Task, options: Any, train: int, held_out: int) -> tuple[Sequence[Example], Sequence[Example]]:
+    found = task.items(options, train, held_out, 0)
+    return found.train, found.eval
 
 
 def _task_cases(task: Task, examples: Sequence[Example]) -> list[Case]:
@@ -182,12 +188,12 @@ def _verdicts(cases: list[Case], answers: list[Answer]) -> list[Finding]:
         elif case.kind == "hostile" and (verdict.strict or verdict.score >= POINTS):
             hostile.append(f"scored {verdict.score:g}: {case.shown}")
     texts = counts["hostile"]
-    found = [_finding("hostile", hostile + raised, f"{texts} texts, none scored, none raised", texts)]
+    found = [finding("hostile", hostile + raised, f"{texts} texts, none scored, none raised", texts)]
     if not any(case.kind == "gold" for case in cases):
         return [Finding("gold", None, "the task has no `demonstrate`, so there are no right answers to judge"), *found]
     return [
-        _finding("gold", gold, f"{counts['gold']} right answers scored 1", counts["gold"]),
-        _finding("perturbed", wrong, f"{counts['perturbed']} wrong answers scored 0", counts["perturbed"]),
+        finding("gold", gold, f"{counts['gold']} right answers scored 1", counts["gold"]),
+        finding("perturbed", wrong, f"{counts['perturbed']} wrong answers scored 0", counts["perturbed"]),
         *found,
     ]
 
@@ -217,9 +223,9 @@ def _rewards(reward: Reward, cases: list[Case], answers: list[Answer]) -> list[F
         if case.kind == "perturbed" and high > 0 and None not in (gold, value) and value > gold:
             worse.append(f"{value:g} for a wrong answer, {gold:g} for the right one: {case.shown}")
     return [
-        _finding("values", bad, f"{applied} of {values} samples scored, all within {low:g} to {high:g}", applied),
-        _finding("gold", worse, "no wrong answer earns more than the right one" if high > 0 else "a penalty", compared),
-        _finding("hostile", raised, "no text raised", values),
+        finding("values", bad, f"{applied} of {values} samples scored, all within {low:g} to {high:g}", applied),
+        finding("gold", worse, "no wrong answer earns more than the right one" if high > 0 else "a penalty", compared),
+        finding("hostile", raised, "no text raised", values),
     ]
 
 
@@ -233,7 +239,7 @@ def _injection(cases: list[Case], answers: list[Answer], left: list[str]) -> Fin
     payloads = sum(
         case.kind == "injection" and isinstance(answer, dict) for case, answer in zip(cases, answers, strict=True)
     )
-    return _finding("injection", traces + scored, f"{payloads} payloads left nothing", payloads)
+    return finding("injection", traces + scored, f"{payloads} payloads left nothing", payloads)
 
 
 def _repeatable(cases: list[Case], runs: list[list[Answer]]) -> list[Finding]:
@@ -242,13 +248,13 @@ def _repeatable(cases: list[Case], runs: list[list[Answer]]) -> list[Finding]:
     ordered = [case.shown for case, a, b in zip(cases, first, backwards, strict=True) if _differ(a, b)]
     answered = sum(isinstance(answer, dict) for answer in first)
     return [
-        _finding(
+        finding(
             "deterministic",
             [f"another value the second time: {text}" for text in changed],
             "same text, same value",
             answered,
         ),
-        _finding(
+        finding(
             "order",
             [f"another value in another order or process: {text}" for text in ordered],
             "forwards and backwards alike",
@@ -288,9 +294,9 @@ def _budgets(plugin: Task | Reward, cases: list[Case], runs: list[list[Answer]])
     limit = f"{plugin.isolate.sample_seconds:g} s" if plugin.isolate else f"{1000 * SECONDS:.0f} ms"
     memory = plugin.isolate.memory_mib if plugin.isolate else LIMITS.memory_mib
     return [
-        _finding("time", slow, f"at most {1000 * slowest:.1f} ms a text; allowed: {limit}"),
-        _finding("memory", [f"more than {memory} MiB on {text}" for text in large], f"within {memory} MiB"),
-        _finding("crash", crashed, "the process lived"),
+        finding("time", slow, f"at most {1000 * slowest:.1f} ms a text; allowed: {limit}"),
+        finding("memory", [f"more than {memory} MiB on {text}" for text in large], f"within {memory} MiB"),
+        finding("crash", crashed, "the process lived"),
     ]
 
 
@@ -300,7 +306,7 @@ def _is_memory(answer: Answer) -> bool:
     return answer.get("failure") == "memory" or answer.get("verdict", {}).get("reason", "").startswith("memory:")
 
 
-def _picklable(plugin: Task | Reward) -> Finding:
+def picklable(plugin: Task | Reward | Filter) -> Finding:
     try:
         pickle.loads(pickle.dumps(plugin))
     except Exception as error:
@@ -308,7 +314,7 @@ def _picklable(plugin: Task | Reward) -> Finding:
     return Finding("picklable", True, "survives a trip to another process")
 
 
-def _finding(check: str, problems: list[str], fine: str, looked_at: int = 1) -> Finding:
+def finding(check: str, problems: list[str], fine: str, looked_at: int = 1) -> Finding:
     """Passed without problems; None where there was nothing to look at."""
     if not problems and not looked_at:
         return Finding(check, None, "there was no value to look at")

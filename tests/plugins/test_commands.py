@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -177,11 +178,10 @@ def test_check_names_options_that_are_none(capsys, options, expected):
     assert expected in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("kind", ["reward", "task"])
+@pytest.mark.parametrize("kind", ["reward", "task", "filter"])
 def test_a_new_package_passes_its_own_tests_once_installed(tmp_path, capsys, kind):
-    assert (
-        cli.main(["plugins", "new", "my-thing", "--into", str(tmp_path), *(["--task"] if kind == "task" else [])]) == 0
-    )
+    chosen = [] if kind == "reward" else [f"--{kind}"]
+    assert cli.main(["plugins", "new", "my-thing", "--into", str(tmp_path), *chosen]) == 0
     assert f"next: pip install -e {tmp_path}/my-thing" in capsys.readouterr().out
     site = tmp_path / "site"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", site]
@@ -238,7 +238,8 @@ def rlvr_rewards():
     assert "reward wide, stranger_plugin" in capsys.readouterr().out
     assert cli.main(["check", "formt"]) == 1
     assert (
-        "no task, reward or package 'formt'; did you mean 'format'? tasks: countdown, gsm8k" in capsys.readouterr().err
+        "no task, reward, filter or package 'formt'; did you mean 'format'? tasks: countdown, gsm8k"
+        in capsys.readouterr().err
     )
 
 
@@ -249,9 +250,21 @@ def test_a_broken_package_is_named_once(capsys, installed):
     assert capsys.readouterr().err.startswith(line)
 
 
-def test_show_lists_the_options_of_a_task_and_the_bounds_of_a_reward(capsys):
+def test_show_lists_options_bounds_and_needs(capsys):
     assert cli.main(["plugins", "show", "countdown"]) == 0
     printed = capsys.readouterr().out
-    assert "terse        float            0.0" in printed and "counts: how many numbers an item may have." in printed
+    assert re.search(r"^terse +float +0\.0$", printed, re.MULTILINE)
+    assert "counts: how many numbers an item may have." in printed
     assert cli.main(["plugins", "show", "boxed"]) == 0
     assert "bounds: -1 to 1" in capsys.readouterr().out
+    assert cli.main(["plugins", "show", "tokens"]) == 0
+    printed = capsys.readouterr().out
+    assert "filters[].tokens:" in printed and "max_prompt: longest prompt" in printed
+    assert "splits: train, sft\nneeds: tokenizer" in printed
+
+
+def test_check_takes_the_options_of_a_filter(capsys):
+    assert cli.main(["check", "characters", "--options", '{"allow": ["ascii"]}']) == 0
+    assert "  ok    batches        same row, same reason" in capsys.readouterr().out
+    assert cli.main(["check", "characters", "--options", '{"allow": ["klingon"]}']) == 1
+    assert "  FAIL  options        allow: 'klingon' is no Unicode script" in capsys.readouterr().out

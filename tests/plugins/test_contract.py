@@ -12,7 +12,19 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT, distribution
-from rlvr_plugins import Example, Limits, Reward, Sample, Verdict, hookspecs
+from rlvr_plugins import (
+    Example,
+    Filter,
+    FilterContext,
+    Limits,
+    Reward,
+    Rollout,
+    Row,
+    Sample,
+    Sampling,
+    Verdict,
+    hookspecs,
+)
 from rlvr_plugins.manager import BUILTIN, PluginError, catalogue
 
 ONE = """
@@ -35,6 +47,17 @@ def verify(completion, example): return None
 @hookimpl
 def rlvr_tasks():
     yield Task("t", options={options}, splits={splits}, system={system}, user=user, verify={verify})
+"""
+FILTER = """
+from dataclasses import dataclass
+from rlvr_plugins import Filter, Sampling, hookimpl
+@dataclass(frozen=True)
+class Options: pass
+def start(options, context): return lambda rows: [""] * len(rows)
+def sampling(options): return Sampling()
+@hookimpl
+def rlvr_filters():
+    yield Filter("f", {arguments})
 """
 HOOKS = [name for name in vars(hookspecs) if name.startswith("rlvr_")]
 
@@ -73,6 +96,7 @@ def test_the_contract_imports_no_torch_and_nothing_heavy():
 def test_the_built_in_plugins_are_there():
     assert set(catalogue().tasks) >= {"countdown", "gsm8k"}
     assert len(catalogue().rewards) == 14
+    assert len(catalogue().filters) == 9
     assert not catalogue().broken
 
 
@@ -80,7 +104,7 @@ def test_one_file_a_plugin():
     listed = {name.replace(".", "/") + ".py" for name in BUILTIN}
     hooks = {
         str(path.relative_to(ROOT))
-        for folder in ("tasks", "rewards")
+        for folder in ("tasks", "rewards", "filters")
         for path in (ROOT / "rlvr_plugins" / folder).glob("*.py")
         if "@hookimpl" in path.read_text()
     }
@@ -142,6 +166,41 @@ def test_a_name_given_twice_names_both_providers(tmp_path):
             TASK.format(options="Options", splits="splits", system="''", verify="user"),
             "Task 't': verify must take (completion, example), but is (example)",
         ),
+        (FILTER.format(arguments="dict, start"), "Filter 'f': options must be a dataclass"),
+        (
+            FILTER.format(arguments="Options, sampling"),
+            "Filter 'f': start must take (options, context), but is (options)",
+        ),
+        (
+            FILTER.format(arguments="Options, start, splits=('eval',)"),
+            "Filter 'f': splits ('eval',) is not possible; allowed: a tuple of train, sft",
+        ),
+        (
+            FILTER.format(arguments="Options, start, splits=['sft']"),
+            "Filter 'f': splits ['sft'] is not possible; allowed: a tuple of train, sft",
+        ),
+        (FILTER.format(arguments="Options, start, splits=()"), "Filter 'f': splits must name train, sft or both"),
+        (
+            FILTER.format(arguments="Options, start, needs=('gpu',)"),
+            "needs ('gpu',) is not possible; allowed: a tuple of tokenizer, verifier, evaluation, rollouts",
+        ),
+        (
+            FILTER.format(arguments="Options, start, needs=('rollouts',), splits=('train',)"),
+            "Filter 'f': needs 'rollouts' and the function sampling go together",
+        ),
+        (
+            FILTER.format(arguments="Options, start, sampling=sampling"),
+            "Filter 'f': needs 'rollouts' and the function sampling go together",
+        ),
+        (
+            FILTER.format(arguments="Options, start, needs=('rollouts',), sampling=sampling"),
+            "Filter 'f': a filter that needs rollouts has splits=('train',)",
+        ),
+        (
+            FILTER.format(arguments="Options, start, check=sampling"),
+            "Filter 'f': check must take (options, task), but is (options)",
+        ),
+        (FILTER.format(arguments="Options, start, requires='regex'"), "requires must be a tuple of names"),
     ],
 )
 def test_a_broken_package_only_warns_and_says_what_is_wrong(tmp_path, module, expected):
@@ -278,7 +337,9 @@ def test_the_example_of_every_hook_runs(name, tmp_path):
     assert "stranger" in result.stdout
 
 
-@pytest.mark.parametrize("kind", [Example, Verdict, Sample, Reward, Limits])
+@pytest.mark.parametrize(
+    "kind", [Example, Verdict, Sample, Reward, Limits, Filter, FilterContext, Row, Rollout, Sampling]
+)
 def test_every_field_of_the_contract_is_described(kind):
     for field in dataclasses.fields(kind):
         described = f"{field.name}:" in kind.__doc__ or f"`{field.name}`" in (ROOT / "docs/plugins.md").read_text()

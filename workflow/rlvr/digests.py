@@ -25,6 +25,8 @@ PRESENTATION = {
     "rlvr.console",
     "rlvr.digests",
     "rlvr.errors",
+    "rlvr.plugin_options",
+    "rlvr.problems",
     "rlvr.provenance",
     "rlvr_plugins",
     "rlvr_plugins.hookspecs",
@@ -57,10 +59,18 @@ def reward(name: str) -> str:
     return _combine(found, _release("reward", name))
 
 
+def filter(name: str) -> str:
+    """Digest of a filter."""
+    provider = catalogue().provider("filter", name)
+    modules = {provider.module, _module_of(catalogue().filter(name).start)}
+    found = frozenset().union(*(_plugin_closure("filter", name, module) for module in modules))
+    return _combine(found, _release("filter", name))
+
+
 def of(kind: str, name: str) -> str:
-    """Digest of a reward, or of all of a task: its data, prompts and verifier."""
-    if kind == "reward":
-        return reward(name)
+    """Digest of a reward or filter, or of all of a task: its data, prompts and verifier."""
+    if kind != "task":
+        return {"reward": reward, "filter": filter}[kind](name)
     return hashlib.sha256(f"{source(name)} {verifier(name)}".encode()).hexdigest()[:16]
 
 

@@ -14,7 +14,7 @@ from tabulate import tabulate
 
 from rlvr import digests, scaffold, verifying
 from rlvr.errors import RlvrError
-from rlvr_plugins.manager import PluginError, catalogue
+from rlvr_plugins.manager import KINDS, PluginError, catalogue
 from rlvr_plugins.second import SCORERS
 
 COLUMNS = ("name", "kind", "distribution", "version", "digest", "where")
@@ -23,21 +23,25 @@ MARKS = {True: "ok", False: "FAIL", None: "skip"}
 
 def add_to(commands: argparse._SubParsersAction) -> None:
     """Adds the three commands to the parser."""
-    plugins = commands.add_parser("plugins", help="list the installed tasks and rewards, or start a new package")
+    plugins = commands.add_parser(
+        "plugins", help="list the installed tasks, rewards and filters, or start a new package"
+    )
     plugins.set_defaults(run=_list)
     inner = plugins.add_subparsers(dest="action", metavar="new | show")
     new = inner.add_parser("new", help="write a package with a reward, ready to install")
     new.add_argument("name", help="its name in the config, such as my-reward")
-    new.add_argument("--task", action="store_true", help="a task instead of a reward")
+    kind = new.add_mutually_exclusive_group()
+    kind.add_argument("--task", action="store_const", const="task", dest="kind", help="a task instead of a reward")
+    kind.add_argument("--filter", action="store_const", const="filter", dest="kind", help="a filter instead")
     new.add_argument("--into", type=Path, default=Path(), help="the folder to make it in (default: here)")
     new.set_defaults(run=_new)
-    show = inner.add_parser("show", help="what a task or reward is, and the options of a task")
+    show = inner.add_parser("show", help="what a plugin is, and its options")
     show.add_argument("name")
     show.set_defaults(run=_show)
 
-    check = commands.add_parser("check", help="run the conformance suite on tasks and rewards, without a model")
+    check = commands.add_parser("check", help="run the conformance suite on plugins, without a model")
     check.add_argument("names", nargs="+", metavar="NAME")
-    check.add_argument("--options", help="JSON object: options of a task, in place of its offline ones")
+    check.add_argument("--options", help="JSON object: options of a task or filter, in place of its offline ones")
     check.set_defaults(run=_check)
 
     verify = commands.add_parser("verify", help="judge completions from a JSONL file with a task's verifier")
@@ -53,7 +57,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 def _list(arguments: argparse.Namespace) -> None:
     found = catalogue()
     rows = []
-    for kind in ("task", "reward"):
+    for kind in KINDS:
         for name in sorted(found.table(kind)):
             provider = found.provider(kind, name)
             try:
@@ -72,8 +76,7 @@ def _list(arguments: argparse.Namespace) -> None:
 
 
 def _new(arguments: argparse.Namespace) -> None:
-    kind = "task" if arguments.task else "reward"
-    folder = scaffold.write(kind, arguments.name, arguments.into)
+    folder = scaffold.write(arguments.kind or "reward", arguments.name, arguments.into)
     print(f"{folder}\nnext: pip install -e {folder} && pytest {folder} && rlvr check {arguments.name}")
 
 
@@ -86,9 +89,12 @@ def _show(arguments: argparse.Namespace) -> None:
         else:
             fields = dataclasses.fields(plugin.options)
             rows = [(field.name, getattr(field.type, "__name__", field.type), _default(field)) for field in fields]
-            print(f"tasks.{name}.options:\n{tabulate(rows, headers=('option', 'type', 'default'), tablefmt='plain')}")
+            where = f"tasks.{name}.options" if kind == "task" else f"filters[].{name}"
+            print(f"{where}:\n{tabulate(rows, headers=('option', 'type', 'default'), tablefmt='plain')}")
             print(inspect.getdoc(plugin.options) or "")
-        if plugin.isolate:
+        if kind == "filter":
+            print(f"splits: {', '.join(plugin.splits)}\nneeds: {', '.join(plugin.needs) or 'the rows only'}")
+        elif plugin.isolate:
             print(f"in a worker process: {plugin.isolate}")
 
 
@@ -109,7 +115,7 @@ def _check(arguments: argparse.Namespace) -> int:
         if kind == "task" and options is not None:
             task_options(name, options)
         print(f"{kind} {name}, {catalogue().provider(kind, name)}", flush=True)
-        findings = check(kind, name, options if kind == "task" else None)
+        findings = check(kind, name, None if kind == "reward" else options)
         for finding in findings:
             print(f"  {MARKS[finding.passed]:4}  {finding.check:13}  {finding.detail}")
             failed += finding.passed is False
@@ -129,26 +135,26 @@ def _options(text: str | None) -> dict | None:
 
 
 def _named(name: str) -> list[tuple[str, str]]:
-    """Kind and name of what a word means: a task, a reward, or all that a distribution of this name provides.
+    """Kind and name of what a word means: the plugins of this name, or all that a distribution of this name provides.
 
     Raises PluginError, which says what is wrong with a broken package of this name.
     """
     found = catalogue()
     if ":" in name:
         found.task(name)
-    both = [(kind, name) for kind in ("task", "reward") if name in found.table(kind)]
-    if both:
-        return both
+    named = [(kind, name) for kind in KINDS if name in found.table(kind)]
+    if named:
+        return named
     provided = [key for key, provider in found.providers.items() if provider.distribution == name]
     if provided:
         return provided
     for provider, error in found.broken.items():
         if name in (provider.distribution, provider.module):
             raise PluginError(f"{provider} is broken: {error}")
-    near = get_close_matches(name, [*found.tasks, *found.rewards], 1)
+    near = get_close_matches(name, [each for kind in KINDS for each in found.table(kind)], 1)
     raise PluginError(
-        f"no task, reward or package {name!r}; {f'did you mean {near[0]!r}? ' if near else ''}"
-        f"tasks: {', '.join(sorted(found.tasks))}; rewards: {', '.join(sorted(found.rewards))}"
+        f"no {', '.join(KINDS)} or package {name!r}; {f'did you mean {near[0]!r}? ' if near else ''}"
+        + "; ".join(f"{kind}s: {', '.join(sorted(found.table(kind)))}" for kind in KINDS)
         + "".join(f"; broken: {provider}: {error}" for provider, error in found.broken.items())
     )
 

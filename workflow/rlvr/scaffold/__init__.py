@@ -20,7 +20,7 @@ NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
 def write(kind: str, name: str, into: Path) -> Path:
-    """Makes the folder `into/name` with a package that provides a `reward` or `task` of that name.
+    """Makes the folder `into/name` with a package that provides a `reward`, `task` or `filter` of that name.
 
     Raises RlvrError when the name can't be used or the folder is there.
     """

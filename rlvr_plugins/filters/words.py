@@ -1,0 +1,28 @@
+"""The words of a text as the filters compare them, and digests to remember texts by."""
+
+from __future__ import annotations
+
+import unicodedata
+from hashlib import blake2b
+
+import regex
+
+_UNSPACED = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+"""Thai, Lao, Kana and Han, which put no space between words."""
+_NUMBER = r"\d+(?:[.,]\d+)+"
+_SIGN = r"[\p{Sm}*/^%(){}\[\]]|(?<!\w)-|-(?=\d)|(?<=\d)!|(?<=\w)'(?=\()"
+_WORD = regex.compile(rf"{_NUMBER}|[^\W{_UNSPACED}]+|[{_UNSPACED}]|{_SIGN}")
+
+
+def words(text: str) -> list[str]:
+    """Runs of letters, marks and digits, after NFKC and in lower case; punctuation is left out.
+
+    Operators and brackets are words too, so that `3 + 4` is not `3 - 4`, but the hyphen of `ice-cream` is none.
+    Where a script puts no space between words, each character is one.
+    """
+    return _WORD.findall(unicodedata.normalize("NFKC", text).lower())
+
+
+def digest(text: str) -> bytes:
+    """16 bytes that stand for a text."""
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import pytest
+
+from rlvr_plugins.filters.words import digest, words
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("It's 5 o'clock.", "it s 5 o clock"),
+        ("3+4, 3 - 4 and x-2", "3 + 4 3 - 4 and x - 2"),
+        ("An ice-cream – for $3", "an ice cream for 3"),
+        ("CAFE\u0301 ﬁve \uff11\uff12", "caf\u00e9 five 12"),
+        ("2 ≤ x² ÷ 3", "2 ≤ x2 ÷ 3"),
+        ("कि की", "कि की"),
+        ("三个apple", "三 个 apple"),
+        ("?! \0\ud800", ""),
+        ("(2 + 3) * 4 and 2 + 3 * 4", "( 2 + 3 ) * 4 and 2 + 3 * 4"),
+        ("5! is not 5. Wow!", "5 ! is not 5 wow"),
+        ("3.5 and 7, or 3, 5 and 1,000", "3.5 and 7 or 3 5 and 1,000"),
+        ("x^{2y}", "x ^ { 2y }"),
+    ],
+)
+def test_words(text, expected):
+    assert " ".join(words(text)) == expected
+
+
+def test_a_digest_is_short_and_takes_any_text():
+    assert len(digest("\ud800" * 10)) == 16 and digest("a") != digest("b")

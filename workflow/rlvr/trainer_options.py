@@ -101,7 +101,9 @@ def check_groups(options: dict[str, Any], where: str) -> None:
     group = options.get("num_generations") or 8
     size = options.get("per_device_train_batch_size", 8)
     accumulated = options.get("steps_per_generation") or options.get("gradient_accumulation_steps", 1)
-    for name, value in (("per_device_train_batch_size", size), ("gradient_accumulation_steps", accumulated)):
+    counts = {"per_device_train_batch_size": size, "gradient_accumulation_steps": accumulated}
+    counts["num_iterations"] = options.get("num_iterations", 1)
+    for name, value in counts.items():
         if value < 1:
             raise ValueError(f"{where}.{name}: {value} is not possible; allowed: 1 or more")
     if options.get("generation_batch_size") and options.get("steps_per_generation"):
@@ -112,6 +114,14 @@ def check_groups(options: dict[str, Any], where: str) -> None:
             f"{where}.num_generations: {group} is not possible with {batch} completions generated at once; allowed: "
             "2 or more that divide per_device_train_batch_size x gradient_accumulation_steps"
         )
+
+
+def check_by_group(options: dict[str, Any], where: str) -> None:
+    """Raises ValueError when advantages depend on groups of the batch that `dynamic` would replace."""
+    for name, over_the_batch in (("scale_rewards", "batch"), ("multi_objective_aggregation", "normalize_then_sum")):
+        if options.get(name) == over_the_batch:
+            allowed = ", ".join(choice for choice in CHOICES[name] if choice != over_the_batch)
+            raise ValueError(f"{where}: goes without trainer.{name}: {over_the_batch} only; allowed there: {allowed}")
 
 
 def _fits(value: Any, allowed: str) -> bool:

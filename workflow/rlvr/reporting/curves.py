@@ -28,6 +28,9 @@ PANELS = {
         "gradient norm": ["grad_norm"],
         "KL to the start": ["kl"],
         "groups without spread": ["frac_reward_zero_std"],
+        "groups with spread after replacing, share": ["dynamic/useful_groups"],
+        "groups sampled for one trained on": ["dynamic/sampled_groups"],
+        "further rounds a step": ["dynamic/rounds"],
     },
     "sft": {
         "loss": ["loss"],

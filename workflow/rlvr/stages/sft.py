@@ -9,7 +9,7 @@ from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
 from rlvr import provenance, tables
-from rlvr.engines import checkpoints, device, models, training
+from rlvr.engines import checkpoints, device, models, sft_data, training
 
 
 def run(config: dict[str, Any], *, base: Path, data: list[Path], policy: Path, metrics: Path) -> dict[str, Any]:
@@ -30,7 +30,15 @@ def run(config: dict[str, Any], *, base: Path, data: list[Path], policy: Path, m
             processing_class=tokenizer,
             peft_config=fresh_adapter,
         )
+        sft_data.require_apart(trainer)
+        tokens, with_loss = sft_data.count_loss(trainer, len(rows))
         training.train(trainer, folder, training.Progress("sft", {"loss": "loss", "mean_token_accuracy": "accuracy"}))
         models.save_policy(trainer.model, tokenizer, policy)
         training.write_metrics(trainer, metrics)
-    return {"device": str(chosen), "examples": len(rows), "steps": trainer.state.global_step}
+    return {
+        "device": str(chosen),
+        "examples": len(rows),
+        "tokens": tokens,
+        "tokens_with_loss": with_loss,
+        "steps": trainer.state.global_step,
+    }

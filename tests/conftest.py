@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -101,6 +103,34 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
     yield install
     catalogue.cache_clear()
     sys.modules.pop("stranger_plugin", None)
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """A tiny base model, and Countdown rows after the two filters of the micro experiment."""
+    from rlvr import config, slices
+    from rlvr.stages import base, data, filter
+
+    folder = tmp_path_factory.mktemp("made")
+    file = folder / "experiment.yaml"
+    file.write_text(json.dumps(MICRO))
+    cut = slices.of(config.load([file]))
+
+    def files(name: str, *kinds: str) -> dict[str, Path]:
+        (folder / name).mkdir()
+        return {kind: folder / name / f"{kind}.parquet" for kind in kinds}
+
+    raw = files("raw", "train", "eval", "sft", "stats")
+    data.run(cut["data/countdown"], **raw)
+    weights = folder / "base" / "weights"
+    base.run(cut["base"], data=[raw["sft"]], weights=weights)
+    rows = raw
+    for step in ("01-duplicates", "02-tokens"):
+        out = files(step, "train", "sft", "dropped", "stats")
+        slice_ = cut[f"filter/countdown/{step}"]
+        filter.run(slice_, base=weights, from_train=rows["train"], from_sft=rows["sft"], **out)
+        rows = out
+    return SimpleNamespace(base=weights, train=rows["train"], sft=rows["sft"], eval=raw["eval"], raw=raw, cut=cut)
 
 
 @pytest.fixture

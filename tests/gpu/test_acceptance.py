@@ -23,9 +23,15 @@ pytestmark = [
 
 def test_an_adapter_is_trained_merged_and_evaluated_on_cuda(checkout):
     config = {**copy.deepcopy(MICRO), "adapter": {"r": 8, "alpha": 16}, "device": "cuda"}
+    config["filters"].append(
+        {"pass_rate": {"samples": 4, "max_completion_tokens": 8, "min_rate": 0.0, "max_rate": 1.0}}
+    )
+    config["grpo"]["dynamic"] = {"max_rounds": 1}
     write_config(checkout, config)
     snakemake(checkout)
     results = checkout / "results/micro"
+    sampled = json.loads((results / "dataset/countdown/03-pass_rate/rollouts.manifest.json").read_text())
+    assert sampled["device"] == "cuda" and sampled["completions"] == 4 * 64
     for stage in ("sft", "grpo/dapo/seed0", "model/grpo/dapo/seed0", "eval/sft/countdown/greedy"):
         assert json.loads((results / stage / "manifest.json").read_text())["device"] == "cuda"
     assert (results / "grpo/dapo/seed0/policy/adapter_config.json").is_file()

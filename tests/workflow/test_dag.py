@@ -11,11 +11,12 @@ import pytest
 from conftest import MICRO, snakemake, write_config
 
 AFTER_GRPO = {"export": 2, "generate": 2, "score": 2, "report": 1}
+AFTER_ALL = {"export": 3, "generate": 3, "score": 3, "report": 1}
 
 
-def planned(checkout: Path, **env: str) -> dict[str, int]:
+def planned(checkout: Path, *targets: str, **env: str) -> dict[str, int]:
     """Jobs a dry run would start, by rule; without config slices and the target itself."""
-    output = snakemake(checkout, "--dry-run", **env).stdout
+    output = snakemake(checkout, "--dry-run", *targets, **env).stdout
     if "Nothing to be done" in output:
         return {}
     stats = re.search(r"Job stats:\n.*\n-+ .*\n((?:.+\n)+)", output)[1]
@@ -50,19 +51,43 @@ def test_nothing_runs_twice(after_run):
         (changed(seeds=[0, 1]), {"grpo": 2, **AFTER_GRPO}),
         (
             changed(grpo={"variants": {**MICRO["grpo"]["variants"], "bnpo": {"trainer": {"loss_type": "bnpo"}}}}),
-            {"grpo": 1, "export": 1, "generate": 1, "score": 1, "report": 1},
+            {"dataset": 1, "grpo": 1, "export": 1, "generate": 1, "score": 1, "report": 1},
         ),
         (
             changed(sft={"trainer": {**MICRO["sft"]["trainer"], "learning_rate": 1e-4}}),
-            {"sft": 1, "grpo": 2, "export": 3, "generate": 3, "score": 3, "report": 1},
+            {"sft": 1, "grpo": 2, **AFTER_ALL},
         ),
         (
             changed(evaluation={"max_completion_tokens": 9}),
             {"generate": 4, "score": 4, "report": 1},
         ),
         ({**MICRO, "report": {"samples": 3}}, {"report": 1}),
+        (
+            {**MICRO, "filters": [{"duplicates": {}}, {"tokens": {"max": 499}}]},
+            {"filter": 1, "dataset": 1, "sft": 1, "grpo": 2, **AFTER_ALL},
+        ),
+        (
+            {**MICRO, "filters": [{"duplicates": {"by": "normalised"}}, {"tokens": {"max": 500}}]},
+            {"filter": 2, "dataset": 1, "sft": 1, "grpo": 2, **AFTER_ALL},
+        ),
+        (
+            {**MICRO, "filters": [*MICRO["filters"], {"pass_rate": {"samples": 2, "max_completion_tokens": 8}}]},
+            {"rollouts": 1, "select": 1, "dataset": 1, "grpo": 2, **AFTER_GRPO},
+        ),
+        (changed(grpo={"max_epochs": 3}), {"dataset": 1, "report": 1}),
     ],
-    ids=["reward weight", "added seed", "added variant", "sft option", "evaluation", "report"],
+    ids=[
+        "reward weight",
+        "added seed",
+        "added variant",
+        "sft option",
+        "evaluation",
+        "report",
+        "bound of the last filter",
+        "option of the first filter",
+        "added pass rate",
+        "max_epochs",
+    ],
 )
 def test_a_config_change_reruns_what_depends_on_it(after_run, config, expected):
     write_config(after_run, config)
@@ -84,8 +109,16 @@ def test_a_config_change_reruns_what_depends_on_it(after_run, config, expected):
             "MAX_CHARACTERS = 199",
             {"grpo": 2, "export": 2, "generate": 2, "score": 4, "report": 1},
         ),
+        (
+            "rlvr_plugins/filters/duplicates.py",
+            "seen before",
+            "repeated",
+            {"filter": 2, "dataset": 1, "sft": 1, "grpo": 2, **AFTER_ALL},
+        ),
+        ("rlvr_plugins/filters/pass_rate.py", '"not sampled"', '"left out"', {}),
+        ("workflow/rlvr/reporting/card.md.j2", "## Columns", "## The columns", {"dataset": 1, "report": 1}),
         ("workflow/rlvr/reporting/accuracy.py", 'method="wilson"', 'method="exact"', {"report": 1}),
-        ("workflow/rlvr/reporting/page.html.j2", "<h2>Data</h2>", "<h2>Rows</h2>", {"report": 1}),
+        ("workflow/rlvr/reporting/page.html.j2", "<h2>Data</h2>", "<h2>Rows</h2>", {"dataset": 1, "report": 1}),
         ("rlvr_plugins/rewards/format.py", "right or wrong.", "whether right or wrong.", {}),
         ("workflow/rlvr/stages/sft.py", "SFT warm-start on", "A warm start on", {}),
         ("workflow/rlvr/cli.py", "prog=", "add_help=True, prog=", {}),
@@ -94,6 +127,9 @@ def test_a_config_change_reruns_what_depends_on_it(after_run, config, expected):
     ids=[
         "reward source",
         "verifier source",
+        "filter source",
+        "filter that is not used",
+        "data card",
         "report module",
         "report template",
         "docstring of a reward",
@@ -105,3 +141,10 @@ def test_a_config_change_reruns_what_depends_on_it(after_run, config, expected):
 def test_an_edit_reruns_what_depends_on_it(after_run, file, old, new, expected):
     edit(after_run / file, old, new)
     assert planned(after_run) == expected
+
+
+def test_filters_see_an_edit_of_what_they_ask_of_the_task_even_where_the_data_was_made_before(after_run):
+    edit(after_run / "rlvr_plugins/tasks/countdown.py", '{"id": values["id"]}', '{"name": values["id"]}')
+    snakemake(after_run, "results/micro/data/countdown/raw/manifest.json")
+    plan = planned(after_run)
+    assert plan["filter"] == 2 and "data" not in plan

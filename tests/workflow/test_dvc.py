@@ -29,7 +29,7 @@ def run(checkout: Path, *command: str) -> str:
 def test_what_snakemake_made_dvc_keeps_and_gives_back(after_run):
     run(after_run, "git", "init", "--quiet")
     first = run(after_run, "dvc", "repro")
-    assert first.count(NOTHING) == first.count("Running stage") == 7, first
+    assert first.count(NOTHING) == first.count("Running stage") == 8, first
     assert "up to date" in run(after_run, "dvc", "status")
     assert "Running stage" not in run(after_run, "dvc", "repro")
 

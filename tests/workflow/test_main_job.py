@@ -105,7 +105,7 @@ def test_the_command_ends_with_the_table_and_where_it_is(after_run):
 
 def test_every_manifest_holds_and_names_its_config_versions_and_times(finished):
     manifests = [*finished.joinpath("results/micro").rglob(f"*{provenance.NAME}")]
-    assert len(manifests) == 1 + 1 + 1 + 1 + 2 + 3 + 4 + 4 + 1
+    assert len(manifests) == 1 + 1 + 2 + 1 + 1 + 2 + 3 + 4 + 4 + 1
     for manifest in manifests:
         content = json.loads(manifest.read_text())
         assert content["files"] and content["versions"]["torch"] and content["seconds"]["work"] >= 0
@@ -129,7 +129,7 @@ def test_a_stage_says_in_its_log_which_device_it_took_and_why(finished):
 
 
 def test_train_and_evaluation_items_are_disjoint(finished):
-    data = finished / "results/micro/data/countdown"
+    data = finished / "results/micro/dataset/countdown"
     keys = {split: set(pd.read_parquet(data / f"{split}.parquet")["key"]) for split in ("train", "sft", "eval")}
     assert not keys["eval"] & (keys["train"] | keys["sft"])
 
@@ -149,7 +149,7 @@ def test_every_rule_is_a_shell_line_over_one_command(finished):
 
 
 def test_a_stage_runs_by_hand(finished, tmp_path):
-    data = finished / "results/micro/data/countdown/eval.parquet"
+    data = finished / "results/micro/data/countdown/raw/eval.parquet"
     completions = finished / "results/micro/eval/sft/countdown/greedy/completions.parquet"
     slice_file = tmp_path / "slice.json"
     slice_file.write_text(json.dumps({"task": "countdown"}))

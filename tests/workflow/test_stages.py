@@ -15,12 +15,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from conftest import MICRO
-from rlvr import config as experiment_config
-from rlvr import provenance, slices, tables
+from rlvr import provenance, tables
 from rlvr.engines import checkpoints, device, generation, models
 from rlvr.errors import RlvrError
-from rlvr.stages import base, data, export, filter, grpo, sft
+from rlvr.stages import export, grpo, sft
 
 TRAINER = {"per_device_train_batch_size": 8, "gradient_checkpointing": False, "learning_rate": 1e-2}
 SFT = {"trainer": {**TRAINER, "max_steps": 4, "save_steps": 2}, "adapter": None, "device": "cpu", "seed": 0}
@@ -28,32 +26,11 @@ GRPO = {
     **SFT,
     "trainer": {**TRAINER, "max_steps": 2, "num_generations": 4, "max_completion_length": 6},
     "rewards": {"correctness": 1.0, "format": 0.1},
+    "dynamic": None,
     "max_failures": 0.1,
+    "order": "shuffled",
 }
 LORA = {"r": 4, "alpha": 8, "dropout": 0.0, "target_modules": "all-linear"}
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory) -> SimpleNamespace:
-    """A tiny base model and filtered Countdown rows."""
-    folder = tmp_path_factory.mktemp("made")
-    raw, rows = folder / "raw", folder / "rows"
-    raw.mkdir(), rows.mkdir()
-    file = folder / "experiment.yaml"
-    file.write_text(json.dumps(MICRO))
-    cut = slices.of(experiment_config.load([file]))
-    splits = {split: f"{split}.parquet" for split in ("train", "eval", "sft")}
-    data.run(cut["data/countdown"], **{split: raw / name for split, name in splits.items()})
-    weights = folder / "base" / "weights"
-    base.run(cut["base"], data=[raw / "sft.parquet"], weights=weights)
-    filter.run(
-        cut["filter/countdown"],
-        base=weights,
-        **{f"raw_{split}": raw / name for split, name in splits.items()},
-        **{split: rows / name for split, name in splits.items()},
-        stats=rows / "stats.json",
-    )
-    return SimpleNamespace(base=weights, **{split: rows / name for split, name in splits.items()})
 
 
 def run_sft(made, folder: Path, **changes) -> Path:
@@ -186,8 +163,8 @@ def test_a_batch_gives_what_single_prompts_give(made, tmp_path):
 
 def test_a_completion_ends_at_the_end_token():
     tokenizer = SimpleNamespace(decode=lambda ids, skip_special_tokens: ids)
-    ended = generation._completion([5, 6, 2, 0, 0], [2], tokenizer)
-    cut = generation._completion([5, 6, 7], [2], tokenizer)
+    ended = generation.completion_of([5, 6, 2, 0, 0], [2], tokenizer)
+    cut = generation.completion_of([5, 6, 7], [2], tokenizer)
     assert ended == {"completion": [5, 6], "tokens": 3, "finish": "stop"}
     assert cut == {"completion": [5, 6, 7], "tokens": 3, "finish": "length"}
 
@@ -208,31 +185,6 @@ def test_cuda_without_a_device_is_refused_before_a_model_is_loaded(made, tmp_pat
 def test_auto_says_which_device_it_took_and_why(capfd):
     chosen = device.choose("auto")
     assert f"device: {chosen}" in capfd.readouterr().err
-
-
-def test_a_filter_that_drops_everything_is_named(made, tmp_path):
-    config = {"filters": [{"duplicates": {}, "tokens": None}, {"duplicates": None, "tokens": {"max": 2}}]}
-    outputs = {split: tmp_path / f"{split}.parquet" for split in ("train", "eval", "sft")}
-    with pytest.raises(RlvrError, match=r"filters\[1\] tokens: drops all \d+ rows of .*train\.parquet"):
-        filter.run(
-            config, base=made.base, raw_train=made.train, raw_eval=made.eval, raw_sft=made.sft, **outputs,
-            stats=tmp_path / "stats.json",
-        )  # fmt: skip
-
-
-def test_what_a_filter_drops_is_counted_by_reason(made):
-    tokenizer = models.load_tokenizer(made.base)
-    rows = tables.read(made.sft)
-    doubled = [*rows, *rows[:5]]
-    kept, dropped = filter.apply(doubled, [{"duplicates": {}, "tokens": None}], tokenizer, "rows")
-    assert kept == rows and dropped == {"duplicates": 5}
-    lengths = sorted(
-        len(tokenizer.apply_chat_template([*row["prompt"], *row["completion"]])["input_ids"]) for row in rows
-    )
-    limit = lengths[len(lengths) // 2]
-    kept, dropped = filter.apply(rows, [{"duplicates": None, "tokens": {"max": limit}}], tokenizer, "rows")
-    assert len(kept) == sum(length <= limit for length in lengths)
-    assert dropped == {"tokens": len(rows) - len(kept)}
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])

@@ -20,20 +20,35 @@ from rlvr_plugins.manager import PluginError
 
 @dataclass(frozen=True)
 class Stage:
-    """The named files of a stage; a name that ends in + takes one or more paths."""
+    """The named files of a stage; at the end of a name + is one or more paths, * any number, ? one or none."""
 
     help: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
 
 
+MARKS = "+*?"
 STAGES = {
-    "data": Stage("make or load a task's items", (), ("train", "eval", "sft")),
+    "data": Stage("make or load a task's items", (), ("train", "eval", "sft", "stats")),
     "base": Stage("make or fetch the base model", ("data+",), ("weights",)),
     "filter": Stage(
-        "drop rows that training can't use",
-        ("base", "raw_train", "raw_eval", "raw_sft"),
-        ("train", "eval", "sft", "stats"),
+        "pass training and SFT rows through one filter",
+        ("base?", "evaluation*", "from_train", "from_sft"),
+        ("train", "sft", "dropped", "stats"),
+    ),
+    "rollouts": Stage("sample completions of the model that GRPO starts from", ("base", "sft?", "rows"), ("rollouts",)),
+    "select": Stage(
+        "keep training rows by their sampled completions",
+        ("rows", "rollouts"),
+        ("train", "dropped", "rates", "stats"),
+    ),
+    "dataset": Stage(
+        "gather a task's rows with their records and a data card",
+        (
+            *("base", "pool*", "raw_train", "raw_sft", "raw_stats", "from_train", "from_sft", "from_eval"),
+            *("step_stats*", "step_dropped*", "rates?"),
+        ),
+        ("train", "sft", "eval", "card", "stats", "dropped", "figures"),
     ),
     "sft": Stage("SFT warm-start", ("base", "data+"), ("policy", "metrics")),
     "grpo": Stage("GRPO", ("base", "sft?", "data+"), ("policy", "metrics", "completions")),
@@ -63,12 +78,12 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=stage.help)
         command.add_argument("--config", type=Path, required=True, help="the stage's config slice, JSON")
         for item in (*stage.inputs, *stage.outputs):
-            key = item.rstrip("+?")
+            key = item.rstrip(MARKS)
             command.add_argument(
                 f"--{key.replace('_', '-')}",
                 type=Path,
-                required=not item.endswith("?"),
-                nargs="+" if item.endswith("+") else None,
+                required=not item.endswith(("?", "*")),
+                nargs=item[-1] if item.endswith(("+", "*")) else None,
                 help="output" if item in stage.outputs else "input",
             )
         command.add_argument("--manifest", type=Path, required=True, help="output, written last")
@@ -83,6 +98,8 @@ def _parser() -> argparse.ArgumentParser:
 def _run_stage(arguments: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     name = arguments.command
+    if "OMP_NUM_THREADS" in os.environ:  # set by snakemake; the tokenizers would take every core
+        os.environ.setdefault("RAYON_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
     with console.quiet(arguments.log):
         where = f"; log: {arguments.log}" if arguments.log else ""
         if arguments.log:
@@ -108,7 +125,7 @@ def _execute(name: str, arguments: argparse.Namespace) -> None:
     values = {
         key: getattr(arguments, key)
         for item in (*stage.inputs, *stage.outputs)
-        if getattr(arguments, key := item.rstrip("+?")) is not None
+        if getattr(arguments, key := item.rstrip(MARKS)) is not None
     }
     config = json.loads(arguments.config.read_text())
     for output in stage.outputs:
@@ -136,7 +153,7 @@ def _execute(name: str, arguments: argparse.Namespace) -> None:
 def _verify_inputs(stage: Stage, values: dict) -> dict[str, str | None]:
     paths = []
     for item in stage.inputs:
-        value = values.get(item.rstrip("+?"), [])
+        value = values.get(item.rstrip(MARKS), [])
         paths += value if isinstance(value, list) else [value]
     return {str(path): provenance.verify(path) for path in paths}
 

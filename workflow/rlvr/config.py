@@ -6,17 +6,14 @@
 from __future__ import annotations
 
 import json
-import re
-from difflib import get_close_matches
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from rlvr import yaml_files
+from rlvr import filters, plugin_options, problems, yaml_files
 from rlvr.errors import RlvrError
-from rlvr.trainer_options import check_groups, check_options
+from rlvr.trainer_options import check_by_group, check_groups, check_options
 from rlvr_plugins.manager import PluginError, catalogue
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
@@ -86,32 +83,10 @@ class TaskConfig(Section):
 
     train: int | None = Field(None, ge=0, description="Training items for GRPO; null: all; 0: evaluate only.")
     sft: int | None = Field(None, ge=0, description="Training items that get a demonstration for SFT; null: all.")
-    eval: Count | None = Field(None, description="Held-out items; null: all.")
+    eval: int | None = Field(None, ge=0, description="Held-out items; null: all; 0: train only.")
     system_prompt: str | None = Field(None, description='Replaces the task\'s own; "" leaves it out.')
     options: dict[str, Any] = Field({}, description="The task's own options; `rlvr plugins show TASK` lists them.")
-
-
-class TokenFilter(Section):
-    """Drops what is too long under the training tokenizer and chat template."""
-
-    max: Count = Field(description="Longest prompt, and longest prompt with completion in SFT, tokens.")
-
-
-class DuplicateFilter(Section):
-    """Drops rows whose prompt (and completion, in SFT) stood there before."""
-
-
-class Filter(Section):
-    """One filter; exactly one key."""
-
-    duplicates: DuplicateFilter | None = Field(None, description="Drop exact repetitions; `{}`.")
-    tokens: TokenFilter | None = Field(None, description="Drop by length.")
-
-    @model_validator(mode="after")
-    def _one(self) -> Filter:
-        if len(self.model_fields_set) != 1 or None in (getattr(self, key) for key in self.model_fields_set):
-            raise ValueError("a filter has exactly one key: duplicates or tokens")
-        return self
+    filters: list[Any] | None = Field(None, description="Replaces the common `filters` for this task.")
 
 
 class Adapter(Section):
@@ -134,11 +109,32 @@ class Sft(Section):
         return self
 
 
+Order = Literal["shuffled", "easy_first", "hard_first"]
+
+
+class Dynamic(Section):
+    """Replacing prompts whose completions all earn the same; `false` is short for `max_rounds: 0`."""
+
+    max_rounds: int = Field(
+        3, ge=0, description="Most further rounds of sampling for one batch, after which it stays short; 0: off."
+    )
+    rest: int = Field(
+        0, ge=0, description="Steps for which a prompt without spread is left out of the further rounds; 0: none."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"max_rounds": 0} if value is False else value
+
+
 class Variant(Section):
     """What one GRPO variant changes."""
 
     rewards: dict[str, Weight] | None = Field(None, description="Replaces `grpo.rewards`.", min_length=1)
     trainer: dict[str, Any] = Field({}, description="Laid over `grpo.trainer`.")
+    order: Order | None = Field(None, description="Replaces `grpo.order`.")
+    dynamic: Dynamic | None = Field(None, description="Replaces `grpo.dynamic`; null: as there; `false`: off.")
 
     @model_validator(mode="after")
     def _known_options(self) -> Variant:
@@ -153,7 +149,14 @@ class Grpo(Variant):
     max_failures: float = Field(
         0.1, ge=0, le=1, description="Share of completions a reward or verifier may fail on; above it training stops."
     )
+    max_epochs: float = Field(
+        10, gt=0, description="Warns before training that would sample a prompt more often than this, on average."
+    )
+    order: Order = Field("shuffled", description="Order of the prompts; by pass rate with the filter `pass_rate`.")
     trainer: dict[str, Any] = Field({}, description="Options of TRL's GRPOConfig by their own names.")
+    dynamic: Dynamic | None = Field(
+        None, description="Replace prompts whose completions all earn the same by others; null or `false`: off."
+    )
     variants: dict[Name, Variant] = Field(
         {"grpo": Variant()}, description="Variants to compare; each shares data, base and SFT.", min_length=1
     )
@@ -164,6 +167,19 @@ class Grpo(Variant):
             where = f"variants.{name}.trainer" if variant.trainer else "trainer"
             check_groups({**self.trainer, **variant.trainer}, where)
         return self
+
+    @model_validator(mode="after")
+    def _dynamic_by_group(self) -> Grpo:
+        for name, variant in self.variants.items():
+            if self.dynamic_of(name):
+                where = "" if variant.dynamic is None else f"variants.{name}."
+                check_by_group({**self.trainer, **variant.trainer}, f"{where}dynamic")
+        return self
+
+    def dynamic_of(self, variant: str) -> Dynamic | None:
+        """The section that holds for a variant; None where it is off."""
+        chosen = self.variants[variant].dynamic or self.dynamic
+        return chosen if chosen and chosen.max_rounds else None
 
 
 class Export(Section):
@@ -191,7 +207,9 @@ class Config(Section):
     experiment: Name = Field(description="Name of the experiment and of its folder under `results/`.")
     base: Base = Field(Base(), description="The model that training starts from; a bare id is short for `model:`.")
     tasks: dict[str, TaskConfig] = Field(description="Tasks to train and evaluate, by plugin name.", min_length=1)
-    filters: list[Filter] = Field([], description="Applied in this order to training and SFT rows.")
+    filters: list[Any] = Field(
+        [], description="Filters by name with their options, applied in this order to training and SFT rows."
+    )
     adapter: Adapter | None = Field(None, description="LoRA adapter; null: all weights are trained.")
     sft: Sft | None = Field(None, description="SFT warm-start; null: GRPO starts from the base model.")
     grpo: Grpo = Field(description="GRPO and its variants.")
@@ -215,12 +233,46 @@ class Config(Section):
             _in(f"tasks.{name}", lambda name=name, task=task: _check_task(name, task, self.sft is not None))
         if not any(task.train != 0 for task in self.tasks.values()):
             raise ValueError("tasks: every task has train: 0; at least one must train")
+        if not any(task.eval != 0 for task in self.tasks.values()):
+            raise ValueError("tasks: every task has eval: 0; at least one must be evaluated")
         if self.sft and not any(task.sft != 0 for task in self.tasks.values()):
             raise ValueError("tasks: every task has sft: 0; set sft: null to go without a warm-start")
+        for name in self.tasks:
+            self.steps(name)
+        self._orders()
         for path, rewards in self._reward_tables():
             for name in rewards:
                 _in(f"{path}.{name}", lambda name=name: catalogue().reward(name))
         return self
+
+    def steps(self, task: str) -> list[filters.Step]:
+        """The filters of a task, in their order. Raises ValueError naming the key."""
+        own = self.tasks[task].filters
+        path, entries = ("filters", self.filters) if own is None else (f"tasks.{task}.filters", own)
+        try:
+            found = filters.steps(entries, catalogue().task(task))
+        except (PluginError, RlvrError) as error:
+            raise ValueError(problems.line(path, str(error))) from None
+        return [step for step in found if self.tasks[task].train != 0 or not step.sampled]
+
+    def _orders(self) -> None:
+        """Raises ValueError where an order asks for pass rates that no filter samples."""
+        for name, variant in self.grpo.variants.items():
+            order = variant.order or self.grpo.order
+            if order == "shuffled":
+                continue
+            where = f"grpo.variants.{name}.order" if variant.order else "grpo.order"
+            if self.grpo.dynamic_of(name):
+                raise ValueError(f"{where}: {order} goes without dynamic, whose further prompts are shuffled")
+            missing = [
+                task
+                for task, settings in self.tasks.items()
+                if settings.train != 0 and not any(step.sampled for step in self.steps(task))
+            ]
+            if missing:
+                raise ValueError(f"{where}: {order} needs pass rates; add the filter pass_rate for {missing[0]!r}")
+            if {**self.grpo.trainer, **variant.trainer}.get("shuffle_dataset"):
+                raise ValueError(f"{where}: {order} goes without shuffle_dataset: true")
 
     def _reward_tables(self) -> list[tuple[str, dict[str, Weight]]]:
         variants = self.grpo.variants.items()
@@ -233,7 +285,7 @@ def _in(path: str, check) -> None:
     try:
         check()
     except (PluginError, RlvrError, ValueError) as error:
-        raise ValueError(_line(path, str(error))) from None
+        raise ValueError(problems.line(path, str(error))) from None
 
 
 def _check_task(name: str, config: TaskConfig, with_sft: bool) -> None:
@@ -250,19 +302,9 @@ def _check_task(name: str, config: TaskConfig, with_sft: bool) -> None:
 def task_options(name: str, values: dict[str, Any]) -> Any:
     """The task's own options dataclass, checked. Raises RlvrError naming the key."""
     try:
-        return _options_adapter(name).validate_json(json.dumps(values))
-    except ValidationError as error:
-        raise RlvrError(_line("options", _lines(error, name)[0])) from None
-
-
-@cache
-def _options_adapter(name: str):
-    from pydantic import TypeAdapter
-    from pydantic.dataclasses import dataclass
-
-    strict = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-    options = catalogue().task(name).options
-    return TypeAdapter(dataclass(options, config=strict, frozen=options.__dataclass_params__.frozen))
+        return plugin_options.load("task", name, values)
+    except RlvrError as error:
+        raise RlvrError(problems.line("options", str(error))) from None
 
 
 def load(files: list[Path], overrides: dict[str, Any] | None = None) -> Config:
@@ -282,56 +324,6 @@ def load(files: list[Path], overrides: dict[str, Any] | None = None) -> Config:
     try:
         return Config.model_validate_json(json.dumps(raw))
     except ValidationError as error:
-        raise RlvrError("\n".join(f"{source}: {line}" for line in _lines(error))) from None
-
-
-def _lines(error: ValidationError, task: str | None = None) -> list[str]:
-    return [_line(_path(e["loc"]), _problem(e, task)) for e in error.errors()]
-
-
-def _line(path: str, problem: str) -> str:
-    """`key: problem`; a problem that names a key below `path` itself continues the path."""
-    joint = "." if path and re.match(r"[\w.<>-]+: ", problem) else ": "
-    return f"{path}{joint}{problem}" if path else problem
-
-
-def _path(location: tuple) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(".")
-
-
-def _problem(error: Any, task: str | None) -> str:
-    kind, value = error["type"], error["input"]
-    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
-        key = str(error["loc"][-1])
-        allowed = sorted(_allowed_keys(error["loc"][:-1], task))
-        near = get_close_matches(key, allowed, 1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        return f"unknown key; {hint}allowed: {', '.join(allowed)}"
-    if kind in ("missing", "missing_argument"):
-        return "is missing"
-    message = error["msg"].removeprefix("Value error, ").replace("Input should be", "allowed:")
-    if kind == "value_error":
-        return message
-    shown = json.dumps(value, default=str)
-    return f"{shown if len(shown) < 80 else shown[:77] + '...'} is not possible; {message}"
-
-
-def _allowed_keys(location: tuple, task: str | None) -> list[str]:
-    if task is not None:
-        return list(_options_adapter(task).json_schema()["properties"])
-    node: Any = Config.model_json_schema()
-    definitions = node["$defs"]
-    for part in location:
-        node = _child(node, part, definitions)
-    return list(node.get("properties", {}))
-
-
-def _child(node: dict, part: str | int, definitions: dict) -> dict:
-    if isinstance(part, int):
-        child = node["items"]
-    else:
-        child = node.get("properties", {}).get(part) or node.get("additionalProperties") or {}
-    for option in [child, *child.get("anyOf", [])]:
-        if "$ref" in option:
-            return definitions[option["$ref"].rpartition("/")[2]]
-    return next((option for option in child.get("anyOf", []) if option.get("type") != "null"), child)
+        raise RlvrError(
+            "\n".join(f"{source}: {line}" for line in problems.lines(error, Config.model_json_schema()))
+        ) from None

@@ -47,7 +47,7 @@ def render() -> dict[Path, str]:
     rows = "\n".join(f"| `{key}` | {kind} | {default} | {text} |" for key, kind, default, text in _keys(Config, ""))
     return {
         ROOT / "workflow" / "schemas" / "config.schema.json": _json(Config.model_json_schema()),
-        ROOT / "config" / "README.md": f"{HEAD}{rows}\n{_rewards()}{_task_options()}",
+        ROOT / "config" / "README.md": f"{HEAD}{rows}\n{_rewards()}{_task_options()}{_filters()}",
         trainer_options.OPTIONS_FILE: _json(trainer_options.generate()),
     }
 
@@ -135,11 +135,25 @@ def _task_options() -> str:
     for name, task in sorted(catalogue().tasks.items()):
         if catalogue().provider("task", name).distribution != DISTRIBUTION:
             continue
-        hints = typing.get_type_hints(task.options)
-        rows = "\n".join(
-            f"| `{field.name}` | {_kind(hints[field.name])} | `{json.dumps(field.default)}` |"
-            for field in dataclasses.fields(task.options)
-        )
-        text += f"\n## `tasks.{name}.options`\n\n{task.description}\n\n"
-        text += f"| option | type | default |\n|---|---|---|\n{rows}\n\n{inspect.getdoc(task.options)}\n"
+        text += f"\n## `tasks.{name}.options`\n\n{task.description}\n\n{_options(task.options)}"
     return text
+
+
+def _filters() -> str:
+    text = "\n## Built-in filters for `filters`\n"
+    for name, plugin in sorted(catalogue().filters.items()):
+        if catalogue().provider("filter", name).distribution != DISTRIBUTION:
+            continue
+        text += f"\n### `{name}`\n\n{plugin.description} Rows of: {', '.join(plugin.splits)}.\n\n"
+        text += _options(plugin.options)
+    return text
+
+
+def _options(options: type) -> str:
+    hints = typing.get_type_hints(options)
+    rows = "".join(
+        f"| `{field.name}` | {_kind(hints[field.name])} | `{json.dumps(field.default)}` |\n"
+        for field in dataclasses.fields(options)
+    )
+    table = f"| option | type | default |\n|---|---|---|\n{rows}\n" if rows else ""
+    return f"{table}{inspect.getdoc(options)}\n"

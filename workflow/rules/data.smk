@@ -1,4 +1,4 @@
-# Requires: nothing. Makes: each stage's config slice, the tasks' items, the base model, filtered rows.
+# Requires: nothing. Makes: each stage's config slice, the tasks' items, the base model, rows after each filter.
 
 
 rule config_slice:
@@ -21,14 +21,20 @@ rule data:
         train="results/{experiment}/data/{task}/raw/train.parquet",
         eval="results/{experiment}/data/{task}/raw/eval.parquet",
         sft="results/{experiment}/data/{task}/raw/sft.parquet",
+        stats="results/{experiment}/data/{task}/raw/stats.json",
         manifest="results/{experiment}/data/{task}/raw/manifest.json",
     log:
         "results/{experiment}/logs/data/{task}.log",
     params:
-        code=lambda w: [digests.stage("data"), digests.source(w.task)],
+        code=lambda w: [
+            digests.stage("data"),
+            digests.source(w.task),
+            *([digests.verifier(w.task)] if experiment_slices.reads_answers(config_, w.task) else []),
+            *map(file_digests.file, experiment_slices.source_files(config_, w.task)),
+        ],
     shell:
         "rlvr data --config {input.config} --train {output.train} --eval {output.eval} --sft {output.sft}"
-        " --manifest {output.manifest} --log {log}"
+        " --stats {output.stats} --manifest {output.manifest} --log {log}"
 
 
 rule base:
@@ -53,26 +59,27 @@ rule base:
 
 rule filter:
     input:
-        config="results/{experiment}/config/filter/{task}.json",
-        base=ancient(rules.base.output.weights),
-        base_manifest=rules.base.output.manifest,
-        train=rules.data.output.train,
-        eval=rules.data.output.eval,
-        sft=rules.data.output.sft,
+        config="results/{experiment}/config/filter/{task}/{step}.json",
+        from_train=lambda w: rows(w.task, "train", before=w.step),
+        from_sft=lambda w: rows(w.task, "sft", before=w.step),
+        base=lambda w: ancient(rules.base.output.weights) if "tokenizer" in needs(w) else [],
+        base_manifest=lambda w: rules.base.output.manifest if "tokenizer" in needs(w) else [],
+        evaluation=lambda w: held_out if "evaluation" in needs(w) else [],
     output:
-        train="results/{experiment}/data/{task}/train.parquet",
-        eval="results/{experiment}/data/{task}/eval.parquet",
-        sft="results/{experiment}/data/{task}/sft.parquet",
-        stats=report(
-            "results/{experiment}/data/{task}/stats.json", caption="../report/data.rst", category="Data"
-        ),
-        manifest="results/{experiment}/data/{task}/manifest.json",
+        train="results/{experiment}/data/{task}/{step}/train.parquet",
+        sft="results/{experiment}/data/{task}/{step}/sft.parquet",
+        dropped="results/{experiment}/data/{task}/{step}/dropped.parquet",
+        stats="results/{experiment}/data/{task}/{step}/stats.json",
+        manifest="results/{experiment}/data/{task}/{step}/manifest.json",
     log:
-        "results/{experiment}/logs/filter/{task}.log",
+        "results/{experiment}/logs/filter/{task}/{step}.log",
+    threads: config_.threads
     params:
-        code=digests.stage("filter"),
+        code=lambda w: code_of_filter(w, "filter"),
+        base=lambda w: "--base" if "tokenizer" in needs(w) else "",
+        evaluation=lambda w: "--evaluation" if "evaluation" in needs(w) else "",
     shell:
-        "rlvr filter --config {input.config} --base {input.base}"
-        " --raw-train {input.train} --raw-eval {input.eval} --raw-sft {input.sft}"
-        " --train {output.train} --eval {output.eval} --sft {output.sft} --stats {output.stats}"
+        "rlvr filter --config {input.config} {params.base} {input.base} {params.evaluation} {input.evaluation}"
+        " --from-train {input.from_train} --from-sft {input.from_sft}"
+        " --train {output.train} --sft {output.sft} --dropped {output.dropped} --stats {output.stats}"
         " --manifest {output.manifest} --log {log}"

@@ -6,7 +6,7 @@ rule generate:
         config="results/{experiment}/config/generate.json",
         model=ancient(weights_of),
         model_manifest="results/{experiment}/model/{arm}/manifest.json",
-        data=rules.filter.output.eval,
+        data=rules.data.output.eval,
     output:
         completions="results/{experiment}/eval/{arm}/{task}/greedy/completions.parquet",
         manifest="results/{experiment}/eval/{arm}/{task}/greedy/manifest.json",
@@ -26,7 +26,7 @@ rule generate:
 rule score:
     input:
         config="results/{experiment}/config/score/{task}.json",
-        data=rules.filter.output.eval,
+        data=rules.data.output.eval,
         completions=rules.generate.output.completions,
     output:
         scores="results/{experiment}/eval/{arm}/{task}/greedy/scores.parquet",

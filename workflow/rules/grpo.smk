@@ -8,7 +8,7 @@ rule grpo:
         base_manifest=rules.base.output.manifest,
         sft=ancient(rules.sft.output.policy) if config_.sft else [],
         sft_manifest=rules.sft.output.manifest if config_.sft else [],
-        data=expand("results/{{experiment}}/data/{task}/train.parquet", task=training_tasks),
+        data=[rows(task, "train") for task in training_tasks],
     output:
         policy=directory("results/{experiment}/grpo/{variant}/seed{seed}/policy"),
         metrics="results/{experiment}/grpo/{variant}/seed{seed}/metrics.parquet",

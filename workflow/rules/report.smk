@@ -4,8 +4,8 @@
 rule report:
     input:
         config="results/{experiment}/config/report.json",
-        stats=expand(rules.filter.output.stats, task=tasks, allow_missing=True),
-        scores=expand(rules.score.output.scores, arm=arms, task=tasks, allow_missing=True),
+        datasets=expand(rules.dataset.output.manifest, task=tasks, allow_missing=True),
+        scores=expand(rules.score.output.scores, arm=arms, task=eval_tasks, allow_missing=True),
         metrics=expand("results/{{experiment}}/{arm}/metrics.parquet", arm=arms[1:]),
     output:
         page="results/{experiment}/report/index.html",

@@ -6,7 +6,7 @@ rule sft:
         config="results/{experiment}/config/sft.json",
         base=ancient(rules.base.output.weights),
         base_manifest=rules.base.output.manifest,
-        data=expand("results/{{experiment}}/data/{task}/sft.parquet", task=sft_tasks),
+        data=[rows(task, "sft") for task in sft_tasks],
     output:
         policy=directory("results/{experiment}/sft/policy"),
         metrics="results/{experiment}/sft/metrics.parquet",

@@ -9,12 +9,23 @@ rule all_config:
 rule all_data:
     input:
         rules.base.output.manifest.format(experiment=config_.experiment),
-        expand(rules.filter.output.manifest, experiment=config_.experiment, task=tasks),
+        expand(rules.data.output.manifest, experiment=config_.experiment, task=tasks),
+        [
+            f"{folder_of(task, step)}/manifest.json"
+            for task in tasks
+            for step in steps[task]
+            if not step.sampled
+        ],
 
 
 rule all_sft:
     input:
         rules.sft.output.manifest.format(experiment=config_.experiment) if config_.sft else [],
+
+
+rule all_datasets:
+    input:
+        expand(rules.dataset.output.manifest, experiment=config_.experiment, task=tasks),
 
 
 rule all_grpo:
@@ -34,7 +45,7 @@ rule all_models:
 
 rule all_scores:
     input:
-        expand(rules.score.output.manifest, experiment=config_.experiment, arm=arms, task=tasks),
+        expand(rules.score.output.manifest, experiment=config_.experiment, arm=arms, task=eval_tasks),
 
 
 rule all:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,14 +40,18 @@ class Arm:
 
 @dataclass(frozen=True)
 class Results:
-    """The folder of an experiment."""
+    """The folder of an experiment.
+
+    tasks: those evaluated. steps: the filters' folders of every task.
+    """
 
     folder: Path
     arms: list[Arm]
     tasks: list[str]
+    steps: Mapping[str, list[str]]
 
     def items(self, task: str) -> pd.DataFrame:
-        return pd.read_parquet(self.folder / "data" / task / "eval.parquet")
+        return pd.read_parquet(self.folder / "data" / task / "raw" / "eval.parquet")
 
     def completions(self, arm: Arm, task: str) -> pd.DataFrame:
         return pd.read_parquet(self._evaluation(arm, task) / "completions.parquet")
@@ -57,8 +62,9 @@ class Results:
     def metrics(self, arm: Arm) -> pd.DataFrame:
         return pd.read_parquet(self.folder / arm.path / "metrics.parquet")
 
-    def filtered(self, task: str) -> dict[str, Any]:
-        return json.loads((self.folder / "data" / task / "stats.json").read_text())
+    def dataset(self, task: str) -> dict[str, Any]:
+        """What the filters did to a task's rows."""
+        return json.loads((self.folder / "dataset" / task / "stats.json").read_text())
 
     def trained(self) -> list[Arm]:
         return [arm for arm in self.arms if arm.kind != "base"]
@@ -76,7 +82,10 @@ class Results:
     def _current(self, name: str) -> bool:
         """Whether a manifest belongs to the arms and tasks of today's config."""
         arms, tasks = [arm.path for arm in self.arms], self.tasks
-        folders = [f"data/{task}" for task in tasks] + [f"data/{task}/raw" for task in tasks]
+        folders = []
+        for part in ("data", "dataset"):
+            for task, steps in self.steps.items():
+                folders += [f"{part}/{task}", *(f"{part}/{task}/{step}" for step in ("raw", *steps))]
         folders += [*arms, *(f"model/{arm}" for arm in arms)]
         folders += [f"eval/{arm}/{task}/{DECODING}" for arm in arms for task in tasks]
         return name.rpartition("/")[0] in folders

@@ -1,94 +1,74 @@
-"""Drops rows that training can't use, and counts them by reason."""
+"""Passes training and SFT rows through one filter, and keeps what it counted and some of what it dropped."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer
-
-from rlvr import console, tables
-from rlvr.errors import RlvrError
-
-Row = dict[str, Any]
+from rlvr import console, filtering, tables
+from rlvr_plugins import Example, FilterContext, Task
+from rlvr_plugins.filter_types import EVALUATION, TOKENIZER, VERIFIER
+from rlvr_plugins.guard import Judge
+from rlvr_plugins.manager import catalogue
 
 
 def run(
     config: dict[str, Any],
     *,
-    base: Path,
-    raw_train: Path,
-    raw_eval: Path,
-    raw_sft: Path,
+    from_train: Path,
+    from_sft: Path,
     train: Path,
-    eval: Path,
     sft: Path,
+    dropped: Path,
     stats: Path,
+    base: Path | None = None,
+    evaluation: list[Path] | None = None,
 ) -> dict[str, Any]:
-    """Filters training and SFT rows; held-out rows stay as they are, so that all runs compare.
+    """Filters both splits, or passes on the one that the filter is not for.
 
-    `stats` gets, for each split, the rows in, kept, and dropped by filter.
+    `stats` gets, for each split, the rows in, kept, and dropped by reason; `dropped` up to 50 dropped
+    rows a split, drawn evenly.
     """
-    tokenizer = AutoTokenizer.from_pretrained(base)
-    if not tokenizer.chat_template:
-        raise RlvrError(f"{base}: the tokenizer has no chat template; take an instruct model")
+    needs = catalogue().filter(config["filter"]).needs
+    task = catalogue().task(config["task"])
+    lengths = _lengths(base) if TOKENIZER in needs else None
+    judge = Judge(task) if VERIFIER in needs else None
     counts = {}
-    for split, source, target, schema in (
-        ("train", raw_train, train, tables.ITEM),
-        ("sft", raw_sft, sft, tables.DEMONSTRATION),
-        ("eval", raw_eval, eval, tables.ITEM),
-    ):
-        rows = tables.read(source)
-        kept, dropped = (rows, {}) if split == "eval" else apply(rows, config["filters"], tokenizer, source)
-        tables.write(target, kept, schema)
-        counts[split] = {"rows": len(rows), "kept": len(kept), "dropped": dropped}
-        console.note(f"{target}: {counts[split]}")
-    stats.write_text(json.dumps(counts, indent=1) + "\n")
-    return {"rows": counts}
+    try:
+        for split, source, target in (("train", from_train, train), ("sft", from_sft, sft)):
+            if split not in config["splits"]:
+                shutil.copyfile(source, target)
+                continue
+            context = FilterContext(
+                task,
+                split,
+                prompt_tokens=lengths and lengths.prompts,
+                whole_tokens=lengths and lengths.wholes,
+                judge=judge and _judged_by(judge),
+                evaluation=_examples(evaluation) if EVALUATION in needs else None,
+            )
+            counts[split] = filtering.apply(config, context, source, target)
+            console.say(filtering.line(config, split, counts[split]))
+    finally:
+        if judge:
+            judge.close()
+    filtering.write_records(stats, dropped, config["filter"], counts)
+    return {"rows": {split: found.as_json() for split, found in counts.items()}}
 
 
-def apply(rows: list[Row], filters: list[dict], tokenizer: Any, name: Any) -> tuple[list[Row], dict[str, int]]:
-    """The rows that pass all filters, in order, and the number each filter dropped."""
-    dropped = {}
-    for position, chosen in enumerate(filters):
-        (kind, options), *_ = [(key, value) for key, value in chosen.items() if value is not None]
-        keep = FILTERS[kind](options, tokenizer)
-        kept = keep(rows)
-        if rows and not kept:
-            raise RlvrError(f"filters[{position}] {kind}: drops all {len(rows)} rows of {name}; loosen it")
-        dropped[kind] = dropped.get(kind, 0) + len(rows) - len(kept)
-        rows = kept
-    return rows, dropped
+def _lengths(base: Path):
+    from rlvr.engines.lengths import Lengths  # takes seconds to import
+
+    return Lengths(base)
 
 
-def _duplicates(options: dict, tokenizer: Any) -> Callable[[list[Row]], list[Row]]:
-    def keep(rows: list[Row]) -> list[Row]:
-        first = {}
-        for row in rows:
-            first.setdefault(json.dumps(_messages(row)), row)
-        return list(first.values())
-
-    return keep
+def _judged_by(judge: Judge):
+    return lambda completions, examples: judge.judge_all(list(zip(completions, examples, strict=True)))
 
 
-def _tokens(options: dict, tokenizer: Any) -> Callable[[list[Row]], list[Row]]:
-    def keep(rows: list[Row]) -> list[Row]:
-        if not rows:
-            return rows
-        texts = [
-            tokenizer.apply_chat_template(_messages(row), tokenize=False, add_generation_prompt="completion" not in row)
-            for row in rows
-        ]
-        lengths = map(len, tokenizer(texts, add_special_tokens=False)["input_ids"])
-        return [row for row, length in zip(rows, lengths, strict=True) if length <= options["max"]]
-
-    return keep
-
-
-FILTERS = {"duplicates": _duplicates, "tokens": _tokens}
-
-
-def _messages(row: Row) -> list[dict[str, str]]:
-    return [*row["prompt"], *row.get("completion", [])]
+def _examples(paths: list[Path] | None) -> Iterator[tuple[Task, Example]]:
+    for path in paths or []:
+        for row in tables.stream(path):
+            yield catalogue().task(row["task"]), tables.to_example(row["key"], row["example"])

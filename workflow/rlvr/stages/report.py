@@ -8,14 +8,15 @@ from typing import Any
 
 import pandas as pd
 
-from rlvr.reporting import accuracy, curves, page, samples, stages
+from rlvr.reporting import accuracy, curves, page, runs, samples, stages
+from rlvr.reporting.filtered import filter_table
 from rlvr.reporting.results import Arm, Results
 
 
 def run(config: dict[str, Any], *, results: Path, report: Path) -> None:
     """Fills the folder `report`; `index.html` links all of it. Verifies every artifact first."""
     report.mkdir(parents=True, exist_ok=True)
-    found = Results(results, [Arm(path) for path in config["arms"]], config["tasks"])
+    found = Results(results, [Arm(path) for path in config["arms"]], config["tasks"], config["steps"])
     manifests = found.verified()
     tidy = accuracy.table(found)
     accuracy.write(tidy, report)
@@ -23,14 +24,17 @@ def run(config: dict[str, Any], *, results: Path, report: Path) -> None:
     timings = stages.table(manifests)
     timings.to_csv(report / "stages.csv", index=False)
     title = config["experiment"]
+    datasets = {task: found.dataset(task) for task in config["steps"]}
     index = page.render(
         "index",
         title=title,
         accuracy=accuracy.wide(tidy),
         arms=found.arms,
-        rewards=_rewards(config["rewards"]),
+        variants=_variants(config["variants"]),
+        runs=runs.table(results, [arm.path for arm in found.trained() if arm.kind == "grpo"], manifests),
         curves=curves.write(found, report / "curves"),
-        data=_filtered(found),
+        data=filter_table(datasets),
+        datasets=datasets,
         stages=stages.by_stage(timings),
     )
     (report / "index.html").write_text(index)
@@ -51,27 +55,18 @@ def _metrics(tidy: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
     return nested
 
 
-def _rewards(variants: dict[str, dict[str, float]]) -> pd.DataFrame:
-    """A row a variant, its reward weights in words."""
+def _variants(variants: dict[str, dict[str, Any]]) -> pd.DataFrame:
+    """A row a variant: its reward weights, the order of its prompts, and what it does with those that teach nothing."""
     return pd.DataFrame(
-        {"variant": name, "rewards": " + ".join(f"{weight:g} × {reward}" for reward, weight in weights.items())}
-        for name, weights in variants.items()
-    )
-
-
-def _filtered(found: Results) -> pd.DataFrame:
-    rows = [
         {
-            "task": task,
-            "split": split,
-            "rows": counts["rows"],
-            "kept": counts["kept"],
-            "dropped": ", ".join(f"{reason} {number}" for reason, number in counts["dropped"].items()),
+            "variant": name,
+            "rewards": " + ".join(f"{weight:g} × {reward}" for reward, weight in variant["rewards"].items()),
+            "order": variant["order"],
+            "dynamic": ", ".join(f"{key}: {value}" for key, value in (variant["dynamic"] or {}).items()) or "off",
+            "own options": ", ".join(f"{key}: {value}" for key, value in variant["trainer"].items()),
         }
-        for task in found.tasks
-        for split, counts in found.filtered(task).items()
-    ]
-    return pd.DataFrame(rows)
+        for name, variant in variants.items()
+    )
 
 
 def _write_samples(found: Results, folder: Path, count: int) -> None:

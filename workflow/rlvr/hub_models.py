@@ -1,0 +1,128 @@
+"""A model of the hub at a pinned commit: looked at before its weights are fetched, verified afterwards.
+
+Files lie in the hub client's own cache, where a download that broke off is taken up again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+from rlvr import console, folders, model_files
+from rlvr.errors import RlvrError
+from rlvr_plugins.tasks.hub import HubError, require_hub
+
+
+def fetch(model: str, revision: str, copied_to: Path) -> Path:
+    """Folder with the files of the model, from the cache when all are there.
+
+    Raises RlvrError, one line, when the hub can't give them, the model can't be used, a digest is not that of
+    the hub, or there is too little room for them and for their copy in `copied_to`.
+    """
+    folder = _cached(model, revision)
+    if folder is None:
+        folder = _download(model, revision, copied_to)
+    for file in _files(folder):
+        _verify(file, model)
+    return folder
+
+
+def _cached(model: str, revision: str) -> Path | None:
+    """The snapshot in the cache, None where it may be the rest of a broken download."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        config = try_to_load_from_cache(model, "config.json", revision=revision)
+    except HFValidationError as error:
+        raise RlvrError(f"base: {model}: {model_files.first_line(error)}; allowed: OWNER/NAME") from None
+    if not isinstance(config, str):
+        return None
+    folder = Path(config).parent
+    index = folder / model_files.INDEX
+    try:
+        shards = set(json.loads(index.read_text())["weight_map"].values()) if index.is_file() else {model_files.WEIGHTS}
+    except (ValueError, KeyError, AttributeError):
+        return None
+    needed = (*shards, "tokenizer_config.json")
+    return folder if all((folder / name).is_file() for name in needed) else None
+
+
+def _download(model: str, revision: str, copied_to: Path) -> Path:
+    import httpx
+    from huggingface_hub import HfApi, constants, errors, get_token, hf_hub_download
+
+    name = f"{model} at {revision[:12]}"
+    try:
+        require_hub(f"base: {name}", "connect, or set base to a folder or to tiny")
+        listed = HfApi().model_info(model, revision=revision, files_metadata=True)
+        sizes = {file.rfilename: file.size or 0 for file in listed.siblings or []}
+        model_files.require_safetensors(sizes, name)
+        wanted = model_files.wanted(sizes)
+        small = [file for file in wanted if not file.endswith(".safetensors")]
+        for file in small:
+            last = hf_hub_download(model, file, revision=revision)
+        folder = Path(last).parent
+        model_files.require_usable(folder, name)
+        missing = sum(sizes[file] for file in wanted if not (folder / file).is_file())
+        total = sum(sizes[file] for file in wanted)
+        folders.require_space(f"base: {name}", (Path(constants.HF_HUB_CACHE), missing), (copied_to, total))
+        console.say(f"base: fetches {name}, {folders.amount(missing)}")
+        for file in wanted[len(small) :]:
+            hf_hub_download(model, file, revision=revision)
+        return folder
+    except HubError as error:
+        raise RlvrError(str(error)) from None
+    except errors.GatedRepoError:
+        lack = "this account has no access to it yet" if get_token() else "no token is set"
+        problem = (
+            f"it is gated, and {lack}; accept its terms at {constants.ENDPOINT}/{model} and give `hf auth login`, or "
+            "choose a model that is not gated"
+        )
+    except errors.RevisionNotFoundError:
+        problem = "the hub has no such revision; allowed: a commit of this model"
+    except errors.RepositoryNotFoundError:
+        problem = (
+            "the hub has no such model, or it is private; allowed: its name as OWNER/NAME, for a private one after "
+            "`hf auth login`"
+        )
+    except (errors.LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
+        problem = _answer(error.__cause__ or error)
+    raise RlvrError(f"base: {name}: {problem}")
+
+
+def _answer(error: BaseException) -> str:
+    """What became of a call that says nothing of the model itself."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status in (401, 403):
+        return f"the hub refuses the token ({status}); give `hf auth login` with a token that may read this model"
+    if status:
+        return f"the hub answers {status}; run again to go on"
+    return f"the download broke off ({model_files.first_line(error)}); run again to go on"
+
+
+def _files(folder: Path) -> list[Path]:
+    return [folder / name for name in model_files.wanted(file.name for file in folder.iterdir())]
+
+
+def _verify(file: Path, model: str) -> None:
+    """Compares a file with the digest that the hub gave, which is the name of its blob in the cache.
+
+    Large files are named by their sha256, others by the sha1 of git. Raises RlvrError naming the file.
+    """
+    blob = file.resolve()
+    if re.fullmatch("[0-9a-f]{64}", blob.name):
+        digest = hashlib.sha256()
+    elif re.fullmatch("[0-9a-f]{40}", blob.name):
+        digest = hashlib.sha1(b"blob %d\0" % blob.stat().st_size, usedforsecurity=False)
+    else:
+        return
+    with blob.open("rb") as opened:
+        while part := opened.read(1 << 20):
+            digest.update(part)
+    if digest.hexdigest() != blob.name:
+        raise RlvrError(
+            f"base: {model}: {file.name} is damaged: its digest is not the hub's; delete {blob} and run again"
+        )

@@ -1,0 +1,135 @@
+"""What a folder must hold to be a base model: each lack is one line.
+
+Only files are read here; the tokenizer is loaded as the stages load it. Nothing runs that comes with a model.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from rlvr.errors import RlvrError
+
+WEIGHTS = "model.safetensors"
+INDEX = f"{WEIGHTS}.index.json"
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack", ".gguf", ".onnx")
+FILES = ("*.json", "*.txt", "*.jinja", "tokenizer.model")
+LEFT_OUT = ("consolidated", "adapter_")
+
+
+def wanted(names: Iterable[str]) -> list[str]:
+    """Of the files of a model those that are read, the large ones last; folders inside are left out."""
+    files = [Path(name) for name in names if "/" not in name and not name.startswith((*LEFT_OUT, "."))]
+    small = [file for file in files if any(file.match(pattern) for pattern in FILES)]
+    return sorted(map(str, small)) + sorted(str(file) for file in files if file.suffix == ".safetensors")
+
+
+def require_safetensors(names: Iterable[str], model: str) -> None:
+    """Raises RlvrError for a model without safetensors, and for an adapter, naming what was found."""
+    names = sorted(names)
+    if "adapter_config.json" in names and "config.json" not in names:
+        raise RlvrError(
+            f"base: {model} is an adapter; allowed: a whole model, such as the adapter merged into its base"
+        )
+    if any(name.endswith(".safetensors") for name in wanted(names)):
+        return
+    others = [name for name in names if name.endswith(PICKLES)]
+    found = f"only {', '.join(others[:3])}{' …' if len(others) > 3 else ''}" if others else "no weights"
+    raise RlvrError(
+        f"base: {model} has no *.safetensors file, {found}; other formats may hold code and are not read; allowed: a "
+        "model or a commit with safetensors"
+    )
+
+
+def require_usable(folder: Path, model: str) -> None:
+    """Raises RlvrError where config and tokenizer ask for code of their own, are quantised or have no chat template."""
+    config = _mapping(folder / "config.json", model)
+    _require_native(config, model)
+    if "quantization_config" in config:
+        method = config["quantization_config"].get("quant_method", "unknown")
+        raise RlvrError(
+            f"base: {model} is stored quantised ({method}), and an adapter merged into that would be rounded; allowed: "
+            "the same model in 16 bits"
+        )
+    _require_template(folder, model)
+
+
+def require_whole(folder: Path, model: str) -> None:
+    """Raises RlvrError where safetensors are missing, cut off or damaged in their headers."""
+    from safetensors import SafetensorError, safe_open
+
+    index = folder / INDEX
+    shards = {file.name for file in folder.glob("*.safetensors")}
+    if index.is_file():
+        named = set(_mapping(index, model).get("weight_map", {}).values())
+        if missing := sorted(named - shards):
+            raise RlvrError(f"base: {model}: {missing[0]} is missing, which {INDEX} names; copy the whole model")
+        shards = named
+    for shard in sorted(shards):
+        try:
+            with safe_open(folder / shard, "numpy") as opened:
+                opened.keys()
+        except (SafetensorError, OSError) as error:
+            raise RlvrError(
+                f"base: {model}: {shard} is cut off or damaged ({first_line(error)}); fetch it again"
+            ) from None
+
+
+def first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def _require_native(config: dict[str, Any], model: str) -> None:
+    from transformers import __version__
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as KNOWN
+
+    kind = config.get("model_type")
+    if kind in KNOWN:
+        return
+    if config.get("auto_map"):
+        raise RlvrError(
+            f"base: {model} needs code from its own repository (auto_map in config.json), which is never run; allowed: "
+            f"a model of a type that transformers {__version__} has itself"
+        )
+    raise RlvrError(
+        f"base: {model} is of type {kind!r}, for which transformers {__version__} has no causal language model; "
+        "allowed: one that it has"
+    )
+
+
+def _require_template(folder: Path, model: str) -> None:
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # a tokenizer's files can fail in many ways
+        if _mapping(folder / "tokenizer_config.json", model).get("auto_map"):
+            raise RlvrError(
+                f"base: {model}: its tokenizer needs code from its own repository (auto_map in tokenizer_config.json), "
+                "which is never run; allowed: a model with a tokenizer.json"
+            ) from None
+        raise RlvrError(f"base: {model}: its tokenizer can't be read ({first_line(error)})") from None
+    if not tokenizer.chat_template:
+        raise RlvrError(
+            f"base: {model} has no chat template (chat_template in tokenizer_config.json); allowed: the instruct "
+            "version of the model, or a folder with a copy of it and a chat_template.jinja"
+        )
+    try:
+        tokenizer.apply_chat_template(
+            [{"role": "user", "content": "1 + 1"}], tokenize=False, add_generation_prompt=True
+        )
+    except Exception as error:  # whatever a template raises
+        raise RlvrError(f"base: {model}: its chat template can't be rendered ({first_line(error)})") from None
+
+
+def _mapping(file: Path, model: str) -> dict[str, Any]:
+    """The content of a JSON file, empty where there is no such file."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    except (ValueError, RecursionError) as error:
+        raise RlvrError(f"base: {model}: {file.name} is damaged ({first_line(error)})") from None
+    if not isinstance(content, dict):
+        raise RlvrError(f"base: {model}: {file.name} is damaged (no mapping)")
+    return content

@@ -120,6 +120,8 @@ class Limits:
 
 
 MAX_BOUND = 10_000.0
+QUESTION = "{question}"
+"""What stands for the question in a user prompt of the config."""
 
 
 @dataclass(frozen=True)
@@ -180,8 +182,8 @@ class Task:
     gold: `(example) -> str`, what is wrong with the item's own answer, "" where the verifier can read it.
         For the filter `gold`; None where every answer is sound by construction. With it, an edit of the verifier
         makes the data anew, unless the option `source` is `generator` or `synthetic`.
-    question: `(example) -> str`, the text in which the item is put, for the filters that compare words;
-        None where a template makes it, so that only the key tells items apart.
+    question: `(example) -> str`, the text in which the item is put, for the filters that compare words and
+        for a `user_prompt` of the config; None where a template makes it, so that only the key tells items apart.
     read: `(row) -> Example`, from an object of a file made elsewhere, for `rlvr verify`. Raises
         ValueError naming the key. None: the row itself, without its completion, is `fields`.
     isolate: set it where the verifier is slow or not to be trusted; see `Reward.isolate`.
@@ -214,11 +216,16 @@ class Task:
         found = self.splits(options, train, eval, seed)
         return found if isinstance(found, Splits) else Splits(*found)
 
-    def prompt(self, example: Example, system: str | None = None) -> list[dict[str, str]]:
-        """The chat messages of an example; `system` replaces the task's own, "" leaves it out."""
+    def prompt(self, example: Example, system: str | None = None, user: str | None = None) -> list[dict[str, str]]:
+        """The chat messages of an example.
+
+        system: replaces the task's own, "" leaves it out. user: replaces the task's own message; in it
+        `{question}` stands for what `question` gives, and no other mark has a meaning.
+        """
         system = self.system if system is None else system
         head = [{"role": "system", "content": system}] if system else []
-        return [*head, {"role": "user", "content": self.user(example)}]
+        message = self.user(example) if user is None else user.replace(QUESTION, self.question(example))
+        return [*head, {"role": "user", "content": message}]
 
 
 def summary(function: Callable) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rlvr_plugins import Filter, FilterContext, Row, hookimpl
-from rlvr_plugins.filters.words import digest, words
+from rlvr_plugins.filters.words import words
+from rlvr_plugins.tasks.columnar import digest
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,8 @@
-"""The words of a text as the filters compare them, and digests to remember texts by."""
+"""The words of a text as the filters compare them."""
 
 from __future__ import annotations
 
 import unicodedata
-from hashlib import blake2b
 
 import regex
 
@@ -21,8 +20,3 @@ def words(text: str) -> list[str]:
     Where a script puts no space between words, each character is one.
     """
     return _WORD.findall(unicodedata.normalize("NFKC", text).lower())
-
-
-def digest(text: str) -> bytes:
-    """16 bytes that stand for a text."""
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()

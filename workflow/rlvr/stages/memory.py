@@ -1,0 +1,76 @@
+"""Checks before training that every stage will fit into memory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from transformers import AutoConfig
+
+from rlvr import console
+from rlvr.engines import device
+from rlvr.engines.lengths import Lengths
+from rlvr.errors import RlvrError
+from rlvr.memory import apart, longest, machine, shapes
+from rlvr.memory import probe as probes
+from rlvr.memory.check import Check
+
+
+def run(
+    config: dict[str, Any],
+    *,
+    base: Path,
+    estimate: Path,
+    probe: Path,
+    passed: Path,
+    train: list[Path] | None = None,
+    sft: list[Path] | None = None,
+    slices: list[Path] | None = None,
+) -> None:
+    """`estimate`: bytes of each stage by part. `probe`: what two steps of each stage took; without a probe, nothing.
+
+    `passed` says no more than that training may start. `slices`: config slices, one for each of `probes` in `config`.
+    Raises RlvrError where a stage would not fit, unless `mode` says otherwise, and where a probe fails. Without an
+    estimate training starts.
+    """
+    data = {"train": train or [], "sft": sft or []}
+    chosen = device.choose(config["device"]).type
+    estimated: dict[str, Any] = {}
+    if config["mode"] != "off":
+        try:
+            estimated = _estimate(config, base, data, chosen)
+        except apart.Failed as error:
+            console.say(f"preflight: no estimate of the memory ({error}); training starts without")
+    estimate.write_text(json.dumps(estimated, indent=1) + "\n")
+    measured: dict[str, Any] = {}
+    wanted = config["probe"] == "always" or (config["probe"] == "auto" and chosen == "cuda")
+    if estimated and wanted:
+        folder = probe.with_name(".probe")
+        stages = probes.run(config["probes"], slices or [], base, data, estimated["stages"], folder)
+        measured = {"device": chosen, "stages": stages}
+    probe.write_text(json.dumps(measured, indent=1) + "\n")
+    passed.write_text("training may start\n")
+
+
+def _estimate(config: dict[str, Any], base: Path, data: dict[str, list[Path]], chosen: str) -> dict[str, Any]:
+    rows = {split: sum(pq.read_metadata(path).num_rows for path in paths) for split, paths in data.items()}
+    model = AutoConfig.from_pretrained(base)
+    check = Check({**config, "rows": rows}, model, _lengths(base, **data), chosen, machine.capacity(chosen))
+    console.note(check.table())
+    problem = check.problem()
+    refuses = config["mode"] == "refuse" or (config["mode"] == "auto" and chosen == "cpu")
+    if check.refused and refuses:
+        raise RlvrError(f"{problem}; or set preflight.mode: warn")
+    if problem:
+        console.say(f"preflight: {problem}")
+    return check.record()
+
+
+def _lengths(base: Path, train: list[Path], sft: list[Path]) -> shapes.Lengths:
+    counter = Lengths(base)
+    demonstrated = [row for path in sft for row in longest.rows(longest.by_characters(path))]
+    prompted = [row for path in train for row in longest.rows(longest.by_characters(path))]
+    prompt = max(counter.prompts([*prompted, *demonstrated]), default=shapes.ASSUMED_PROMPT)
+    return shapes.Lengths(prompt, max(counter.wholes(demonstrated), default=prompt), "the rows after filters")

@@ -1,0 +1,37 @@
+# Requires: base model, rows after filters. Makes: what each stage will take in memory, and what two steps of it take;
+# fails where it would not fit.
+
+
+rule preflight:
+    input:
+        config="results/{experiment}/config/preflight.json",
+        base=ancient(rules.base.output.weights),
+        base_manifest=rules.base.output.manifest,
+        train=[filtered(task, "train") for task in training_tasks],
+        sft=[filtered(task, "sft") for task in sft_tasks] if config_.sft else [],
+        # What decides memory stands in the preflight's own slice.
+        slices=ancient(
+            expand(
+                "results/{{experiment}}/config/{name}.json",
+                name=[name for _, name in slices["preflight"]["probes"]],
+            )
+        ),
+    output:
+        estimate="results/{experiment}/preflight/estimate.json",
+        probe="results/{experiment}/preflight/probe.json",
+        passed="results/{experiment}/preflight/passed",
+        manifest="results/{experiment}/preflight/manifest.json",
+    log:
+        "results/{experiment}/logs/preflight.log",
+    threads: config_.threads
+    # On the device that trains.
+    resources:
+        gpu=1,
+    params:
+        code=digests.stage("memory"),
+        slices=lambda w, input: f"--slices {input.slices}" if input.slices else "",
+        sft=lambda w, input: f"--sft {input.sft}" if input.sft else "",
+    shell:
+        "rlvr memory --config {input.config} --base {input.base} --train {input.train} {params.sft}"
+        " {params.slices} --estimate {output.estimate} --probe {output.probe} --passed {output.passed}"
+        " --manifest {output.manifest} --log {log}"

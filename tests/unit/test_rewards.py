@@ -8,6 +8,7 @@ import pytest
 
 from rlvr import patience, rewards, tables
 from rlvr.errors import RlvrError
+from rlvr.growing import Growing
 from rlvr.rewards import Scorer
 from rlvr_plugins import Example, Reward
 from rlvr_plugins.guard import Rewarder
@@ -52,24 +53,68 @@ def test_each_reward_scores_each_completion():
 
 
 def test_what_was_sampled_is_kept_with_its_rewards(tmp_path):
-    scorer = Scorer(["correctness", "format"], {END})
+    scorer = Scorer(["correctness", "format"], {END}, log=Growing(tmp_path, rewards.schema(["correctness", "format"])))
     score(scorer, [RIGHT, WRONG], step=4)
     score(scorer, [WRONG], step=5)
-    assert [(row["step"], row["rewards/correctness"], row["rewards/format"], row["status"]) for row in scorer.rows] == [
+    scorer.write(tmp_path / "rows.parquet")
+    rows = tables.read(tmp_path / "rows.parquet")
+    assert [(row["step"], row["rewards/correctness"], row["rewards/format"], row["status"]) for row in rows] == [
         (4, 2, 1, "right"),
         (4, 0, 1, "wrong"),
         (5, 0, 1, "wrong"),
     ]
-    scorer.save(tmp_path / "rows.parquet")
-    again = Scorer(["correctness", "format"], {END})
-    again.load(tmp_path / "rows.parquet")
-    assert again.rows == scorer.rows
+
+
+@pytest.mark.parametrize(("keep", "expected"), [(None, 8), (5, 4), (2, 2), (4, 4)])
+def test_of_a_step_the_first_whole_groups_are_kept(tmp_path, keep, expected):
+    log = Growing(tmp_path, rewards.schema(["correctness"]))
+    scorer = Scorer(["correctness"], {END}, log=log, keep=keep, group=2)
+    for step in (0, 1):
+        score(scorer, ["a", "b", "c", "d"], step)
+        score(scorer, ["e", "f", "g", "h"], step)
+    scorer.write(tmp_path / "rows.parquet")
+    rows = tables.read(tmp_path / "rows.parquet")
+    assert [row["completion"][0] for row in rows] == 2 * list("abcdefgh"[:expected])
+    assert [row["step"] for row in rows] == [0] * expected + [1] * expected
+    assert scorer.sampled == 16
+
+
+def test_a_resumed_run_goes_on_from_what_its_checkpoint_saw(tmp_path):
+    def start() -> Scorer:
+        return Scorer(["correctness"], {END}, log=Growing(tmp_path / "parts", rewards.schema(["correctness"])))
+
+    killed = start()
+    score(killed, ["one"], 0)
+    killed.save(tmp_path / "state.json")
+    score(killed, ["two"], 1)
+    killed.save(tmp_path / "later.json")
+    resumed = start()
+    resumed.load(tmp_path / "state.json")
+    score(resumed, ["again"], 1)
+    resumed.write(tmp_path / "rows.parquet")
+    assert [row["completion"] for row in tables.read(tmp_path / "rows.parquet")] == ["one", "again"]
+    assert resumed.sampled == 2
+    (tmp_path / "parts" / "000000.parquet").write_bytes(b"x")
+    with pytest.raises(RlvrError, match=r"parts/000000.parquet is damaged or missing.*to train from the start"):
+        start().load(tmp_path / "state.json")
+
+
+def test_what_waits_to_be_written_is_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "GROUP_ROWS", 3)
+    log = Growing(tmp_path, rewards.schema([]))
+    row = dict.fromkeys(rewards.schema([]).names)
+    for step in range(7):
+        log.add([{**row, "step": step}])
+        assert len(log._waiting) < 3
+    assert len(list(tmp_path.iterdir())) == 2
+    log.write(tmp_path / "rows.parquet")
+    assert [row["step"] for row in tables.read(tmp_path / "rows.parquet")] == list(range(7))
 
 
 def test_a_completion_without_an_end_token_is_truncated():
     scorer = Scorer(["correctness"], {7})
     score(scorer, [RIGHT])
-    assert scorer.rows[0]["truncated"]
+    assert scorer.latest[0]["truncated"]
 
 
 def test_chance_differs_between_completions_and_repeats_with_the_run(tmp_path):
@@ -85,9 +130,9 @@ def test_chance_differs_between_completions_and_repeats_with_the_run(tmp_path):
     assert len(set(first)) == 4 and draws(0) == first and not set(draws(1)) & set(first)
     halfway = with_reward(lambda sample: 0.0)
     score(halfway, [RIGHT, RIGHT])
-    halfway.save(tmp_path / "rows.parquet")
+    halfway.save(tmp_path / "state.json")
     resumed = Scorer([], {END}, seed=0)
-    resumed.load(tmp_path / "rows.parquet")
+    resumed.load(tmp_path / "state.json")
     assert draws(0, resumed)[:2] == first[2:]
 
 
@@ -131,9 +176,9 @@ def test_training_stops_once_too_large_a_share_has_failed(tmp_path):
     scorer = with_reward(lambda sample: 1.0 if sample.completion == RIGHT else float("nan"), max_failures=0.25)
     score(scorer, [RIGHT] * 30 + [WRONG] * 10)
     score(scorer, [RIGHT] * 30 + [WRONG] * 10)
-    scorer.save(tmp_path / "rows.parquet")
+    scorer.save(tmp_path / "state.json")
     resumed = with_reward(scorer._rewarders[0].reward.function, max_failures=0.25)
-    resumed.load(tmp_path / "rows.parquet")
+    resumed.load(tmp_path / "state.json")
     line = (
         r"'r' failed on 30 of 90 completions \(nan 30\), more than grpo.max_failures \(0.25\) allows; "
         r"such as nan; allowed: None or 0 to 1, on \"<think>x"
@@ -163,7 +208,7 @@ def test_a_verifier_that_raises_is_counted_and_its_completion_is_wrong(monkeypat
     values, logged = score(scorer, [RIGHT])
     assert values == [[0.0]]
     assert logged["failures/countdown/raised"] == 1
-    assert scorer.rows[0]["status"] == "error"
+    assert scorer.latest[0]["status"] == "error"
     with pytest.raises(RlvrError, match=r"'countdown' failed on 1 of 1 completions .* such as raised: KeyError"):
         strict = Scorer([], {END})
         strict._judges = scorer._judges

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import pyarrow as pa
 
 from rlvr import tables
 from rlvr.errors import RlvrError
+from rlvr.growing import Growing
 from rlvr.patience import watched
 from rlvr_plugins import Sample
 from rlvr_plugins.guard import Judge, Outcome, Rewarder, failure_of
@@ -21,20 +22,53 @@ from rlvr_plugins.manager import catalogue
 LEAST_ASKED = 50
 
 
+def schema(rewards: list[str]) -> pa.Schema:
+    """Columns of a sampled completion; `failures` names plugin/kind, a reward that does not apply is null."""
+    fields = [
+        ("step", pa.int64()),
+        ("task", pa.string()),
+        ("key", pa.string()),
+        ("completion", pa.string()),
+        ("tokens", pa.int64()),
+        ("truncated", pa.bool_()),
+        ("status", pa.string()),
+        ("strict", pa.bool_()),
+        ("flexible", pa.bool_()),
+        ("failures", pa.list_(pa.string())),
+    ]
+    return pa.schema([*fields, *((f"rewards/{name}", pa.float64()) for name in rewards)])
+
+
 class Scorer:
     """Judges each completion once, whatever the number of rewards, and keeps what was sampled.
 
     A verifier or reward that fails on a completion is counted by kind and costs the completion its
     points; where the share of a plugin's failures passes `max_failures`, training stops.
 
-    rows: one dict a completion: step, task, key, completion, tokens, truncated, status, strict,
-        flexible, `rewards/<name>` for each reward, and `failures`, a list of plugin/kind.
+    log: gets a row of `schema` a completion; None: nothing is kept.
+    keep: most completions of a step that are kept, the first ones in whole groups of `group`; None: all.
+    sampled: completions so far, kept or not. latest: the rows of the latest batch.
     """
 
-    def __init__(self, names: list[str], end_tokens: set[int], max_failures: float = 0.0, seed: int = 0) -> None:
+    def __init__(
+        self,
+        names: list[str],
+        end_tokens: set[int],
+        max_failures: float = 0.0,
+        seed: int = 0,
+        log: Growing | None = None,
+        keep: int | None = None,
+        group: int = 1,
+    ) -> None:
         self._rewarders = [Rewarder(catalogue().reward(name)) for name in names]
         self._judges: dict[str, Judge] = {}
-        self.rows: list[dict[str, Any]] = []
+        self.sampled = 0
+        self.latest: list[dict[str, Any]] = []
+        self._log = log
+        self._keep = keep
+        self._group = group
+        self._step = -1
+        self._kept = 0
         self._end_tokens = end_tokens
         self._max_failures = max_failures
         self._seed = seed
@@ -49,14 +83,36 @@ class Scorer:
         return dict(sorted(self._failed.items()))
 
     def save(self, path: Path) -> None:
-        pd.DataFrame(self.rows).to_parquet(path, index=False)
+        """Writes what a resumed run has to know; the rows so far are then on disk too."""
+        self._put_away()
+        parts = self._log.mark() if self._log else {}
+        state = {"sampled": self.sampled, "asked": self._asked, "failed": self._failed, "parts": parts}
+        path.write_text(json.dumps(state))
 
     def load(self, path: Path) -> None:
-        self.rows = pd.read_parquet(path).to_dict("records")
-        for row in self.rows:
-            row["failures"] = list(row["failures"])
-            self._failed.update(row["failures"])
-            self._asked.update([row["task"], *(rewarder.reward.name for rewarder in self._rewarders)])
+        """Goes back to what `save` wrote. Raises RlvrError where rows are missing."""
+        state = json.loads(path.read_text())
+        self.sampled, self.latest, self._kept = state["sampled"], [], 0
+        self._asked, self._failed = Counter(state["asked"]), Counter(state["failed"])
+        if self._log:
+            self._log.cut(state["parts"])
+
+    def write(self, path: Path) -> None:
+        """The rows that were kept, as one parquet file."""
+        self._put_away()
+        if self._log:
+            self._log.write(path)
+
+    def _put_away(self) -> None:
+        """Hands the rows of the latest batch, which now have all their rewards, to the log."""
+        rows, self.latest = self.latest, []
+        if not rows or not self._log:
+            return
+        if self._keep is not None:
+            left = self._keep - self._kept
+            rows = rows[: left // self._group * self._group]
+        self._kept += len(rows)
+        self._log.add(rows)
 
     def close(self) -> None:
         """Ends the worker processes."""
@@ -96,14 +152,18 @@ class Scorer:
                 judged = self._judges[name].judge([(texts[i], items[i]) for i in chosen])
             for i, verdict in zip(chosen, judged, strict=True):
                 verdicts[i] = verdict
-        before = len(self.rows)
+        self._put_away()
+        if step != self._step:
+            self._step, self._kept = step, 0
+        before = self.sampled
         self._samples = [
             Sample(text, item, verdict, len(ids), self._truncated(ids), self._draw(before + i))
             for i, (text, item, verdict, ids) in enumerate(zip(texts, items, verdicts, completion_ids, strict=True))
         ]
-        self.rows += [_row(step, task, sample) for task, sample in zip(tasks, self._samples, strict=True)]
+        self.latest = [_row(step, task, sample) for task, sample in zip(tasks, self._samples, strict=True)]
+        self.sampled += len(self.latest)
         self._asked.update(tasks)
-        self._failed.update(failure for row in self._latest() for failure in row["failures"])
+        self._failed.update(failure for row in self.latest for failure in row["failures"])
         for name in dict.fromkeys(tasks):
             judged = [sample.verdict for task, sample in zip(tasks, self._samples, strict=True) if task == name]
             self._stop_on_failures(name, [verdict.reason for verdict in judged if failure_of(verdict)])
@@ -120,16 +180,13 @@ class Scorer:
         for name in ("strict", "flexible"):
             log(f"accuracy/{name}", sum(getattr(verdict, name) for verdict in verdicts) / len(verdicts))
         log("completions/answer_tags", sum(verdict.answers for verdict in verdicts) / len(verdicts))
-        for name, count in Counter(failure for row in self._latest() for failure in row["failures"]).items():
+        for name, count in Counter(failure for row in self.latest for failure in row["failures"]).items():
             log(f"failures/{name}", float(count))
-
-    def _latest(self) -> list[dict[str, Any]]:
-        return self.rows[-len(self._samples) :]
 
     def _record(self, name: str, outcomes: list[Outcome], log: Callable[[str, float], None]) -> None:
         self._asked[name] += len(outcomes)
         kinds: Counter[str] = Counter()
-        for row, outcome in zip(self._latest(), outcomes, strict=True):
+        for row, outcome in zip(self.latest, outcomes, strict=True):
             row[f"rewards/{name}"] = outcome.value
             if outcome.failure:
                 kinds[outcome.failure] += 1
@@ -153,7 +210,7 @@ class Scorer:
         failed, asked = sum(counts.values()), self._asked[name]
         if failed <= self._max_failures * max(asked, LEAST_ASKED):
             return
-        failures = [(row["completion"], key) for row in self._latest() for key in row["failures"]]
+        failures = [(row["completion"], key) for row in self.latest for key in row["failures"]]
         completion = next(text for text, key in failures if key.startswith(f"{name}/"))
         kinds = ", ".join(f"{kind} {count}" for kind, count in counts.items())
         raise RlvrError(

@@ -1,0 +1,14 @@
+"""pass@k."""
+
+from __future__ import annotations
+
+from math import comb
+
+
+def estimate(right: int, samples: int, k: int) -> float:
+    """The chance that k completions drawn from the `samples` hold a right one, unbiased for pass@k.
+
+    1 - C(n - c, k) / C(n, k), computed in whole numbers: arXiv 2107.03374, section 2.1.
+    """
+    draws = comb(samples, k)
+    return (draws - comb(samples - right, k)) / draws

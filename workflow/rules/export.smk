@@ -1,4 +1,4 @@
-# Requires: base model and a trained policy. Makes: one 16-bit model with tokenizer and model card.
+# Requires: base model and a trained policy. Makes: one 16-bit model with tokenizer and stop tokens, and its GGUF file.
 
 
 rule export:
@@ -14,14 +14,40 @@ rule export:
     log:
         "results/{experiment}/logs/export/{arm}.log",
     wildcard_constraints:
-        arm="sft|grpo/.+",
+        arm="|".join(map(re.escape, arms[1:])),
     cache: True
     threads: config_.threads
-    resources:
-        gpu=1,
     params:
         code=digests.stage("export"),
         versions=versions,
     shell:
         "rlvr export --config {input.config} --base {input.base} --policy {input.policy}"
         " --weights {output.weights} --manifest {output.manifest} --log {log}"
+
+
+rule gguf:
+    input:
+        config="results/{experiment}/config/gguf.json",
+        model=ancient(rules.export.output.weights),
+        model_manifest=rules.export.output.manifest,
+    output:
+        file="results/{experiment}/model/{arm}/gguf/model.{type}.gguf",
+        manifest="results/{experiment}/model/{arm}/gguf/{type}.manifest.json",
+    log:
+        "results/{experiment}/logs/gguf/{arm}.{type}.log",
+    wildcard_constraints:
+        arm="|".join(map(re.escape, arms[1:])),
+        type="f16|bf16|q8_0",
+    params:
+        code=digests.stage("gguf"),
+    shell:
+        "rlvr gguf --config {input.config} --model {input.model} --file {output.file}"
+        " --manifest {output.manifest} --log {log}"
+
+
+gguf_files = expand(
+    rules.gguf.output,
+    experiment=config_.experiment,
+    arm=arms[1:],
+    type=[config_.export.gguf] if config_.export.gguf else [],
+)

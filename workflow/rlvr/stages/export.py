@@ -7,48 +7,79 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from rlvr import provenance
-from rlvr.engines import device, models
+from rlvr.engines import models
+from rlvr.errors import RlvrError
 
-CARD = """---
-library_name: transformers
-pipeline_tag: text-generation
-tags: [rlvr]
-{base_model}---
-# {title}
+SHARD = "5GB"
+"""Largest file of weights; the hub and most loaders do best with shards of this size."""
 
-Trained by an RLVR workflow (SFT warm-start and GRPO with verifiable rewards) from `{base}`, merged and
-stored as {dtype} safetensors. The prompt format is the chat template that comes with the tokenizer.
+README = """# {title}
 
-Made from the policy whose manifest has sha256 `{policy}`, with this configuration:
+A model from an RLVR workflow, with its training merged in, as {dtype} safetensors. The prompt format is the chat
+template that comes with the tokenizer; `generation_config.json` holds the tokens at which training ended a completion.
 
-```json
-{config}
-```
+Its model card, with what it was trained on, its accuracy and an example of use, is `report/models/{slug}.md` in the
+folder of the experiment, made by the report once the model has been evaluated. To publish the model, put that file in
+the place of this one.
+
+Made from the policy of identity `{policy}` (sha256 over the digests in its manifest).
 """
 
 
 def run(config: dict[str, Any], *, base: Path, policy: Path, weights: Path) -> dict[str, Any]:
-    """Writes the merged model, its tokenizer and a model card to the folder `weights`."""
-    chosen = device.choose(config["device"])
-    model = models.merged(base, policy, chosen).to(getattr(torch, config["dtype"]))
-    model.save_pretrained(weights)
-    models.load_tokenizer(policy).save_pretrained(weights)
-    (weights / "README.md").write_text(_card(config, policy, weights))
-    return {"device": str(chosen), "merged_adapter": models.is_adapter(policy)}
+    """Writes the merged model, its tokenizer, its stop tokens and a note on where its card is to the folder `weights`.
+
+    Merging and adding up happen in float32, so that the weights are rounded once, to the stored type.
+    """
+    _require_whole_weights(base)
+    tokenizer = models.load_tokenizer(policy)
+    model = models.merged(base, policy).to(getattr(torch, config["dtype"]))
+    model.generation_config = stopping(model, tokenizer)
+    model.save_pretrained(weights, max_shard_size=SHARD)
+    tokenizer.save_pretrained(weights)
+    _require_same_prompts(tokenizer, weights)
+    (weights / "README.md").write_text(_readme(config["dtype"], policy, weights))
+    return {"device": "cpu", "merged_adapter": models.is_adapter(policy)}
 
 
-def _card(config: dict[str, Any], policy: Path, weights: Path) -> str:
-    base = config["base"]
-    manifest = provenance.find_manifest(policy)
-    trained = json.loads(manifest.read_text())["config"] if manifest else {}
-    hub = base["model"] if base["revision"] else None
-    return CARD.format(
-        base_model=f"base_model: {hub}\n" if hub else "",
-        title="/".join(weights.parts[-4:-1]),
-        base=base["model"],
-        dtype=config["dtype"],
-        policy=provenance.sha256(manifest) if manifest else "unknown",
-        config=json.dumps(trained, indent=1),
+def stopping(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:
+    """Stop where training stopped, and nothing else.
+
+    The base's sampling defaults are left out: a repetition penalty or a nucleus, which vLLM and `generate` would
+    apply by themselves, is what neither training nor evaluation knew.
+    """
+    return GenerationConfig(
+        bos_token_id=model.generation_config.bos_token_id,
+        eos_token_id=models.end_tokens(model, tokenizer),
+        pad_token_id=tokenizer.pad_token_id,
+    )
+
+
+def _require_whole_weights(base: Path) -> None:
+    """Raises RlvrError for a base whose files are quantised: an adapter merged into them would be rounded away."""
+    quantised = json.loads((base / "config.json").read_text()).get("quantization_config")
+    if quantised:
+        method = quantised.get("quant_method", "unknown")
+        raise RlvrError(
+            f"{base}: its weights are quantised ({method}), so that no adapter can be merged into them; allowed: the "
+            "same base in 16 or 32 bits, with adapter.load_in_4bit: true to train on it in 4 bits"
+        )
+
+
+def _require_same_prompts(tokenizer: PreTrainedTokenizerBase, weights: Path) -> None:
+    """Raises RlvrError where the stored tokenizer would not render or end a prompt as the one trained with."""
+    stored = models.load_tokenizer(weights)
+    for name in ("chat_template", "eos_token_id", "pad_token_id"):
+        wanted, found = getattr(tokenizer, name), getattr(stored, name)
+        if wanted != found:
+            raise RlvrError(f"{weights}: the tokenizer's {name} was stored as {found!r}, but training had {wanted!r}")
+
+
+def _readme(dtype: str, policy: Path, weights: Path) -> str:
+    arm = "/".join(weights.parts[:-1]).rpartition("model/")[2]
+    return README.format(
+        title=arm, slug=arm.replace("/", "-"), dtype=dtype, policy=provenance.identity(policy) or "unknown"
     )

@@ -54,7 +54,7 @@ def run(folder: Path, task: str, completions: list[str]) -> tuple[dict, list[dic
 def test_a_verifier_that_fails_now_and_then_is_counted_and_said(tmp_path, installed, capsys, task):
     installed(MODULE)
     facts, rows = run(tmp_path, task, ["a"] * 20 + ["raise"] + ["b"] * 300)
-    assert facts == {"items": 321, "strict": 320, "errors": 1}
+    assert facts == {"completions": 321, "strict": 320, "errors": 1}
     assert [row["status"] for row in rows].count("error") == 1 and rows[20]["reason"] == "raised: RuntimeError: no"
     assert rows[-1] == {
         "key": "320", "strict": True, "flexible": True, "well_formed": True, "answer": "b", "reason": "",

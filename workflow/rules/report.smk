@@ -5,8 +5,15 @@ rule report:
     input:
         config="results/{experiment}/config/report.json",
         datasets=expand(rules.dataset.output.manifest, task=tasks, allow_missing=True),
-        scores=expand(rules.score.output.scores, arm=arms, task=eval_tasks, allow_missing=True),
+        scores=expand(
+            rules.score.output.scores,
+            arm=arms,
+            task=eval_tasks,
+            decoding=experiment_slices.decodings(config_),
+            allow_missing=True,
+        ),
         metrics=expand("results/{{experiment}}/{arm}/metrics.parquet", arm=arms[1:]),
+        models=expand(rules.export.output.manifest, arm=arms[1:], allow_missing=True),
     output:
         page="results/{experiment}/report/index.html",
         table=report(
@@ -16,6 +23,12 @@ rule report:
         ),
         markdown="results/{experiment}/report/pass_at_1.md",
         latex="results/{experiment}/report/pass_at_1.tex",
+        pass_at_k=report(
+            pass_at_k(["csv"]),
+            caption="../report/pass_at_k.rst",
+            category="Accuracy",
+        ),
+        pass_at_k_to_read=pass_at_k(["md", "tex"]),
         metrics="results/{experiment}/report/metrics.json",
         stages=report(
             "results/{experiment}/report/stages.csv",
@@ -31,6 +44,7 @@ rule report:
             labels={"run": "{run}"},
         ),
         samples=directory("results/{experiment}/report/samples"),
+        cards=directory("results/{experiment}/report/models"),
         summary="results/{experiment}/report/summary.txt",
         manifest="results/{experiment}/report/manifest.json",
     log:

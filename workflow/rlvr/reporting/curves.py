@@ -18,6 +18,7 @@ PANELS = {
         "reward": ["reward"],
         "reward components": ["rewards/*/mean"],
         "accuracy of samples": ["accuracy/strict", "accuracy/flexible"],
+        "pass@k on held-out items": ["evaluate/*"],
         "completion length, tokens": ["completions/mean_length", "completions/max_length"],
         "truncated completions": ["completions/clipped_ratio"],
         "answer elements in a completion": ["completions/answer_tags"],
@@ -73,10 +74,11 @@ def _draw(metrics: pd.DataFrame, panels: dict[str, list[str]], title: str, targe
     for axis, (name, columns) in zip(axes.flat, shown.items(), strict=False):
         for column in columns:
             spread = column.removesuffix("/mean") + "/std"
-            axis.plot(metrics["step"], metrics[column], linewidth=1.2, label=_label(column))
-            if column.endswith("/mean") and spread in metrics:
-                low, high = metrics[column] - metrics[spread], metrics[column] + metrics[spread]
-                axis.fill_between(metrics["step"], low, high, alpha=0.12)
+            known = metrics[metrics[column].notna()]  # evaluations have rows of their own, which would break the line
+            axis.plot(known["step"], known[column], linewidth=1.2, label=_label(column))
+            if column.endswith("/mean") and spread in known:
+                low, high = known[column] - known[spread], known[column] + known[spread]
+                axis.fill_between(known["step"], low, high, alpha=0.12)
         axis.set_title(name, fontsize=9)
         axis.set_xlabel("step", fontsize=8)
         axis.tick_params(labelsize=7)
@@ -92,4 +94,6 @@ def _draw(metrics: pd.DataFrame, panels: dict[str, list[str]], title: str, targe
 
 
 def _label(column: str) -> str:
+    if column.startswith("evaluate/"):
+        return column.removeprefix("evaluate/")
     return column.removeprefix("rewards/").removesuffix("/mean").rpartition("/")[2]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,12 @@ import pandas as pd
 
 from rlvr import provenance
 
-DECODING = "greedy"
+GREEDY = "greedy"
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One model of the comparison: `base`, `sft` or `grpo/<variant>/seed<k>`."""
+    """One model of the comparison: `base`, `sft`, `sft/<variant>` or `grpo/<variant>/seed<k>`."""
 
     path: str
 
@@ -31,7 +31,7 @@ class Arm:
 
     @property
     def seed(self) -> int | None:
-        return int(self.path.rpartition("/seed")[2]) if "/" in self.path else None
+        return int(self.path.rpartition("/seed")[2]) if self.kind == "grpo" else None
 
     @property
     def slug(self) -> str:
@@ -42,22 +42,23 @@ class Arm:
 class Results:
     """The folder of an experiment.
 
-    tasks: those evaluated. steps: the filters' folders of every task.
+    tasks: those evaluated. steps: the filters' folders of every task. decodings: how the items were answered.
     """
 
     folder: Path
     arms: list[Arm]
     tasks: list[str]
     steps: Mapping[str, list[str]]
+    decodings: Sequence[str] = (GREEDY,)
 
     def items(self, task: str) -> pd.DataFrame:
         return pd.read_parquet(self.folder / "data" / task / "raw" / "eval.parquet")
 
     def completions(self, arm: Arm, task: str) -> pd.DataFrame:
-        return pd.read_parquet(self._evaluation(arm, task) / "completions.parquet")
+        return pd.read_parquet(self._evaluation(arm, task, GREEDY) / "completions.parquet")
 
-    def scores(self, arm: Arm, task: str) -> pd.DataFrame:
-        return pd.read_parquet(self._evaluation(arm, task) / "scores.parquet")
+    def scores(self, arm: Arm, task: str, decoding: str = GREEDY) -> pd.DataFrame:
+        return pd.read_parquet(self._evaluation(arm, task, decoding) / "scores.parquet")
 
     def metrics(self, arm: Arm) -> pd.DataFrame:
         return pd.read_parquet(self.folder / arm.path / "metrics.parquet")
@@ -82,13 +83,13 @@ class Results:
     def _current(self, name: str) -> bool:
         """Whether a manifest belongs to the arms and tasks of today's config."""
         arms, tasks = [arm.path for arm in self.arms], self.tasks
-        folders = []
+        folders = ["preflight"]
         for part in ("data", "dataset"):
             for task, steps in self.steps.items():
                 folders += [f"{part}/{task}", *(f"{part}/{task}/{step}" for step in ("raw", *steps))]
         folders += [*arms, *(f"model/{arm}" for arm in arms)]
-        folders += [f"eval/{arm}/{task}/{DECODING}" for arm in arms for task in tasks]
+        folders += [f"eval/{arm}/{task}/{decoding}" for arm in arms for task in tasks for decoding in self.decodings]
         return name.rpartition("/")[0] in folders
 
-    def _evaluation(self, arm: Arm, task: str) -> Path:
-        return self.folder / "eval" / arm.path / task / DECODING
+    def _evaluation(self, arm: Arm, task: str, decoding: str) -> Path:
+        return self.folder / "eval" / arm.path / task / decoding

@@ -23,7 +23,7 @@ def without_spread(completions: pd.DataFrame, rewards: Mapping[str, float], size
 
 
 def measured(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Completions and groups of one run, and the shares of groups without spread, in per cent."""
+    """Completions of one run; of those that were kept, prompts and the shares of groups without spread, in per cent."""
     config = manifest["config"]
     size = config["trainer"].get("num_generations") or 8
     completions = pd.read_parquet(folder / "completions.parquet")
@@ -33,7 +33,7 @@ def measured(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
     trained = 100 * (1 - float(metrics[useful].mean())) if useful in metrics else sampled
     return {
         "steps": manifest["steps"],
-        "completions": len(completions),
+        "completions": manifest["completions"],
         "prompts": completions["key"].nunique(),
         "sampled without spread %": round(sampled, 1),
         "trained on without spread %": round(trained, 1),

@@ -17,7 +17,7 @@ def of(results: Results, arm: Arm, task: str, count: int) -> list[dict[str, Any]
     for i in positions:
         shown.append(
             {
-                "prompt": items["prompt"][i][-1]["content"],
+                "prompt": completions["prompt"][i][-1]["content"],
                 "expected": json.loads(items["example"][i]),
                 "completion": completions["completion"][i],
                 "tokens": int(completions["tokens"][i]),

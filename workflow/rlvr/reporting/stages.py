@@ -7,11 +7,16 @@ from typing import Any
 import pandas as pd
 
 
-def table(manifests: dict[str, dict[str, Any]]) -> pd.DataFrame:
-    """One row a finished job, from its manifest; `manifests` by path."""
+def table(manifests: dict[str, dict[str, Any]], estimated: dict[str, int]) -> pd.DataFrame:
+    """One row a finished job, from its manifest; `manifests` by path.
+
+    estimated: bytes that the preflight foresaw, by stage; those of a GPU are held against the GPU's own peak.
+    """
     rows = []
     for name, manifest in manifests.items():
         seconds = manifest["seconds"]
+        foreseen = _estimate(name, estimated)
+        on_device = manifest.get("peak_device_memory_bytes")
         rows.append(
             {
                 "stage": manifest["stage"],
@@ -19,11 +24,24 @@ def table(manifests: dict[str, dict[str, Any]]) -> pd.DataFrame:
                 "seconds": round(seconds["start"] + seconds["work"], 1),
                 "starting": round(seconds["start"], 1),
                 "peak memory MiB": round(manifest["peak_memory_bytes"] / 2**20),
+                "peak GPU memory MiB": on_device and round(on_device / 2**20),
+                "estimated MiB": foreseen and round(foreseen / 2**20),
                 "device": manifest.get("device", ""),
                 "finished": manifest["finished"],
             }
         )
     return pd.DataFrame(rows).sort_values(["finished", "artifact"], ignore_index=True)
+
+
+def _estimate(name: str, estimated: dict[str, int]) -> int | None:
+    """The estimate for the job of a manifest, such as `grpo/dapo/seed0/manifest.json`."""
+    parts = name.split("/")
+    stage = {"eval": "evaluation", "dataset": "rollouts"}.get(parts[0], parts[0])
+    if (stage == "evaluation" and parts[-1] != "manifest.json") or (
+        stage == "rollouts" and "rollouts" not in parts[-1]
+    ):
+        return None
+    return estimated.get(f"grpo/{parts[1]}" if stage == "grpo" else stage)
 
 
 def by_stage(frame: pd.DataFrame) -> pd.DataFrame:

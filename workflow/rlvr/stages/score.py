@@ -16,12 +16,14 @@ MAX_ERRORS = 0.1
 
 
 def run(config: dict[str, Any], *, data: Path, completions: Path, scores: Path) -> dict[str, Any]:
-    """`scores` gets a row an item, in the order of `data`: the fields of a verdict.
+    """`scores` gets a row a completion, in their order: the fields of a verdict.
 
-    Raises RlvrError when the verifier failed on more than a tenth of the items.
+    Each item of `data` has one completion, or as many as every other one, which stand together. Raises
+    RlvrError when the verifier failed on more than a tenth of the completions.
     """
     task = catalogue().task(config["task"])
-    items, answers = tables.read(data), tables.read(completions)
+    answers = tables.read(completions)
+    items = _repeated(tables.read(data), len(answers))
     if [row["key"] for row in items] != [row["key"] for row in answers]:
         raise RlvrError(f"{completions}: its items are not those of {data}; delete it and run again")
     examples = [tables.to_example(item["key"], item["example"]) for item in items]
@@ -39,4 +41,10 @@ def run(config: dict[str, Any], *, data: Path, completions: Path, scores: Path) 
         console.say(f"score: the verifier failed on {len(errors)} of {len(verdicts)}, counted as wrong: {errors[0]}")
     rows = [{"key": item["key"], **vars(verdict)} for item, verdict in zip(items, verdicts, strict=True)]
     tables.write(scores, rows, tables.SCORE)
-    return {"items": len(rows), "strict": sum(row["strict"] for row in rows), "errors": len(errors)}
+    return {"completions": len(rows), "strict": sum(row["strict"] for row in rows), "errors": len(errors)}
+
+
+def _repeated(items: list[dict[str, Any]], rows: int) -> list[dict[str, Any]]:
+    """Each item as many times in a row as it has completions."""
+    samples = max(1, rows // max(1, len(items)))
+    return [item for item in items for _ in range(samples)]

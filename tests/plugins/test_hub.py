@@ -102,6 +102,7 @@ def data(folder: Path, endpoint: str, **options) -> tuple[subprocess.CompletedPr
         "sft": 0,
         "eval": 5,
         "system_prompt": None,
+        "user_prompt": None,
         "options": {"source": "hub", **options},
         "with_sft": False,
         "seed": 0,

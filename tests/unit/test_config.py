@@ -60,7 +60,7 @@ def with_value(path: str, value: object) -> dict:
         ("grpo.rewards.correctness", "1.0", 'grpo.rewards.correctness: "1.0" is not possible'),
         ("grpo.rewards", {}, "grpo.rewards: {} is not possible"),
         ("grpo.rewards.formats", 1.0, "grpo.rewards.formats: unknown reward 'formats'; did you mean 'format'?"),
-        ("grpo.variants.Dapo", {}, "grpo.variants.Dapo"),
+        ("grpo.variants.Dapo", {}, 'grpo.variants.Dapo: "Dapo" is not possible'),
         ("grpo.variants.other.rewards", {"brief": 1.0}, "grpo.variants.other.rewards.brief: unknown reward 'brief'"),
         ("tasks.countdown.eval", "12", 'tasks.countdown.eval: "12" is not possible; allowed: a valid integer'),
         ("tasks.countdown.eval", -1, "tasks.countdown.eval: -1 is not possible"),
@@ -76,6 +76,11 @@ def with_value(path: str, value: object) -> dict:
             "tasks.gsm8k.options.train_path: no file 'no.jsonl'",
         ),
         ("base", "Qwen/Qwen2.5-0.5B", "base.revision: is missing; a hub model"),
+        (
+            "base",
+            "smollm2-135m",
+            "base.revision: is missing; a hub model (smollm2-135m) needs its commit; did you mean",
+        ),
         ("base", "./nowhere", "base.model: no config.json in folder './nowhere'"),
         ("base.tiny.hidden_size", 30, "base.tiny.hidden_size: 30 is not possible; allowed: multiples of"),
         (
@@ -117,6 +122,48 @@ def with_value(path: str, value: object) -> dict:
         ("filters", ["duplicates"] * 100, "filters: 100 filters are not possible; allowed: up to 99"),
         ("filters", {"duplicates": {}}, 'filters: {"duplicates": {}} is not possible; allowed: a list'),
         ("grpo.trainer.num_iterations", 0, "grpo.trainer.num_iterations: 0 is not possible; allowed: 1 or more"),
+        (
+            "tasks.countdown.user_prompt",
+            "{question}",
+            "tasks.countdown.user_prompt: is not possible, as this task has no question",
+        ),
+        (
+            "tasks.gsm8k",
+            {"train": 8, "sft": 8, "eval": 8, "options": {"source": "synthetic"}, "user_prompt": "{Question}"},
+            "tasks.gsm8k.user_prompt: '{Question}' is not possible; allowed: a text with {question}",
+        ),
+        (
+            "tasks.gsm8k",
+            {
+                "train": 8,
+                "sft": 8,
+                "eval": 8,
+                "options": {"source": "synthetic"},
+                "prompts": {"grpo": {"user_prompt": ""}},
+            },
+            "tasks.gsm8k.prompts.grpo.user_prompt: '' is not possible; allowed: a text with {question}",
+        ),
+        ("tasks.countdown.prompts", {"dapo": {}}, 'tasks.countdown.prompts.dapo: "dapo" is not possible'),
+        (
+            "sft.variants",
+            {"a": {"trainer": {"learning_rat": 1.0}}},
+            "sft.variants.a.trainer.learning_rat: unknown option",
+        ),
+        ("sft.variants", {"a": {}, "b": {}}, "grpo.variants.dapo.start: is missing, and grpo.start too; allowed: a, b"),
+        ("grpo.start", "a", "grpo.start: 'a' is not possible; allowed: nothing, as there are no sft.variants"),
+        ("grpo.variants.dapo.start", "base", "grpo.variants.dapo.start: 'base' is not possible; allowed: nothing"),
+        (
+            "evaluation.sampled",
+            {"samples": 4, "pass_at": [1, 5]},
+            "evaluation.sampled.pass_at: 5 is not possible; allowed: up to samples (4)",
+        ),
+        ("evaluation.sampled", {"samples": 4, "pass_at": []}, "evaluation.sampled.pass_at: [] is not possible"),
+        (
+            "evaluation.sampled",
+            {"samples": 5, "pass_at": [1]},
+            "evaluation.batch_size: 4 is not possible; allowed: sampled.samples (5) or more",
+        ),
+        ("micro_batch", 0, "micro_batch: 0 is not possible"),
         ("seeds", [0, 0], "seeds: each seed once"),
         ("seeds", [], "seeds: [] is not possible"),
         ("experiment", "../x", 'experiment: "../x" is not possible'),
@@ -169,9 +216,8 @@ def test_without_a_warm_start_there_is_no_sft_arm(tmp_path):
     assert "sft" not in slices.of(loaded)
 
 
-@pytest.mark.parametrize("path", [ROOT / "config/config.yaml", *sorted((ROOT / "config/presets").glob("*.yaml"))])
-def test_every_shipped_experiment_is_valid(path):
-    assert config.load([path]).experiment
+def test_the_default_is_valid():
+    assert config.load([ROOT / "config/config.yaml"]).experiment == "tiny"
 
 
 @pytest.mark.parametrize("path", [str(path.relative_to(ROOT)) for path in generated.render()])
@@ -181,6 +227,40 @@ def test_generated_files_are_current(path):
 
 def test_the_schema_is_json():
     assert json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())["title"] == "Config"
+
+
+def two_warm_starts(tmp_path: Path, **changes) -> config.Config:
+    variants = {"a": {}, "b": {"trainer": {"learning_rate": 1e-4}}}
+    return load(tmp_path, {**MICRO, "sft": {**MICRO["sft"], "variants": variants}, **changes})
+
+
+def test_each_warm_start_is_an_arm_and_grpo_says_from_which_it_starts(tmp_path):
+    grpo = {**MICRO["grpo"], "start": "a", "variants": {"dapo": {}, "other": {"start": "b"}}}
+    loaded = two_warm_starts(tmp_path, grpo=grpo)
+    assert slices.arms(loaded) == ["base", "sft/a", "sft/b", "grpo/dapo/seed0", "grpo/other/seed0"]
+    assert [loaded.start_of(name) for name in grpo["variants"]] == ["sft/a", "sft/b"]
+    cut = slices.of(loaded)
+    assert "sft" not in cut and cut["sft/b"]["trainer"] == {**cut["sft/a"]["trainer"], "learning_rate": 1e-4}
+
+
+def test_a_filter_that_samples_needs_one_start(tmp_path):
+    grpo = {**MICRO["grpo"], "start": "a", "variants": {"dapo": {}, "other": {"start": "b"}}}
+    with pytest.raises(RlvrError, match=r"tasks\.countdown: a filter samples .* from sft/a and sft/b; allowed: one"):
+        two_warm_starts(tmp_path, grpo=grpo, filters=[{"pass_rate": {}}])
+
+
+@pytest.mark.parametrize(("most", "rows", "steps"), [(1, 1, 8), (3, 2, 4), (8, 8, 1), (64, 8, 1)])
+def test_a_micro_batch_keeps_the_rows_of_a_step(tmp_path, most, rows, steps):
+    cut = slices.of(load(tmp_path, {**MICRO, "micro_batch": most}))
+    for stage in ("sft", "grpo/dapo/seed0"):
+        trainer = cut[stage]["trainer"]
+        assert (trainer["per_device_train_batch_size"], trainer["gradient_accumulation_steps"]) == (rows, steps)
+
+
+def test_a_micro_batch_is_refused_beside_what_it_would_decide(tmp_path):
+    content = with_value("grpo.trainer.steps_per_generation", 2)
+    with pytest.raises(RlvrError, match=r"grpo\.trainer\.steps_per_generation: goes without micro_batch"):
+        load(tmp_path, {**content, "micro_batch": 2})
 
 
 def test_sizes_of_sft_do_not_matter_without_a_warm_start(tmp_path):

@@ -34,7 +34,7 @@ def config(folder: Path, pool: list, test: list, task: str = "gsm8k", **options)
     paths = {"train_path": str(folder / "train.jsonl"), "eval_path": str(folder / "test.jsonl")}
     return {
         "task": task,
-        **{key: options.pop(key, None) for key in ("train", "sft", "eval", "system_prompt")},
+        **{key: options.pop(key, None) for key in ("train", "sft", "eval", "system_prompt", "user_prompt")},
         "options": {"source": "path", **paths, **options},
         "with_sft": True,
         "seed": 0,

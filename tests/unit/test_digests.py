@@ -23,6 +23,7 @@ found = {{f"stage {{name}}": digests.stage(name) for name in {NAMES}}}
 for task in ("countdown", "gsm8k"):
     found[f"verifier {{task}}"] = digests.verifier(task)
     found[f"source {{task}}"] = digests.source(task)
+found["part evaluation"] = digests.part("evaluation")
 for reward in ("correctness", "format"):
     found[f"reward {{reward}}"] = digests.reward(reward)
 print(json.dumps(found))
@@ -55,7 +56,9 @@ def sources(tmp_path: Path) -> Path:
         ("rlvr_plugins/tasks/countdown.py", "\nX = 1\n", {"source countdown"}),
         ("rlvr_plugins/tasks/word_problems.py", "\nX = 1\n", {"source gsm8k"}),
         ("workflow/rlvr/reporting/page.html.j2", "\n<p>\n", {"stage report"}),
-        ("workflow/rlvr/engines/generation.py", "\nX = 1\n", {"stage generate"}),
+        ("workflow/rlvr/engines/generation.py", "\nX = 1\n", {"stage generate", "part evaluation"}),
+        ("workflow/rlvr/engines/evaluation.py", "\nX = 1\n", {"part evaluation"}),
+        ("workflow/rlvr/engines/reporting.py", "\nX = 1\n", set()),
         ("workflow/rlvr/engines/training.py", "\nX = 1\n", {"stage sft", "stage grpo"}),
         ("workflow/rlvr/tiny.py", "\nX = 1\n", {"stage base"}),
         ("workflow/rlvr/config.py", "\nX = 1\n", set()),

@@ -26,10 +26,33 @@ def test_a_manifest_lists_each_file_with_its_digest(artifact):
     assert not list(artifact.parent.glob(".*part"))
 
 
-def test_a_sound_artifact_verifies(artifact):
-    digest = provenance.sha256(artifact.parent / "manifest.json")
-    assert provenance.verify(artifact) == digest
-    assert provenance.verify(artifact.parent / "metrics.parquet") == digest
+def test_a_sound_artifact_has_the_identity_of_its_own_files_whenever_it_was_made(artifact):
+    metrics = artifact.parent / "metrics.parquet"
+    first = provenance.verify(artifact)
+    assert first and first != provenance.verify(metrics)
+    metrics.write_bytes(b"other metrics")
+    provenance.write_manifest(artifact.parent / "manifest.json", [artifact, metrics], {"finished": "later"})
+    assert provenance.verify(artifact) == first
+    (artifact / "model.safetensors").write_bytes(b"other weights")
+    provenance.write_manifest(artifact.parent / "manifest.json", [artifact, metrics], {})
+    assert provenance.verify(artifact) != first
+
+
+def test_a_policy_of_another_base_is_refused(artifact, tmp_path):
+    def base(name: str, content: bytes):
+        weights = tmp_path / name / "weights"
+        weights.mkdir(parents=True)
+        (weights / "model.safetensors").write_bytes(content)
+        provenance.write_manifest(weights.parent / "manifest.json", [weights], {"finished": name})
+        return weights
+
+    own, again, other = base("own", b"x"), base("again", b"x"), base("other", b"y")
+    inputs = {str(own): provenance.identity(own)}
+    provenance.write_manifest(tmp_path / "manifest.json", [artifact], {"inputs": inputs})
+    provenance.require_trained_on(artifact, own)
+    provenance.require_trained_on(artifact, again)
+    with pytest.raises(RlvrError, match=rf"policy: was trained on another base model \({own}\) than {other}; allowed:"):
+        provenance.require_trained_on(artifact, other)
 
 
 def test_a_changed_byte_is_named(artifact):

@@ -23,8 +23,9 @@ def shared_checkout(tmp_path_factory):
         ("experiment: [a\nb: }", "config/config.yaml, line 2"),
         (GOOD + "experiment: again\n", "key 'experiment' is given twice"),
         (GOOD.replace("countdown:", "countdow:"), "tasks.countdow: unknown task 'countdow'; did you mean 'countdown'?"),
+        (GOOD + "export: {gguf: f16}\n", "export.gguf: needs convert_hf_to_gguf.py of llama.cpp"),
     ],
-    ids=["typo", "empty", "not YAML", "duplicate", "unknown task"],
+    ids=["typo", "empty", "not YAML", "duplicate", "unknown task", "no converter"],
 )
 def test_snakemake_stops_with_one_line(shared_checkout, text, expected):
     (shared_checkout / "config/config.yaml").write_text(text)

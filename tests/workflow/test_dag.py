@@ -27,7 +27,7 @@ def planned(checkout: Path, *targets: str, **env: str) -> dict[str, int]:
 def changed(**sections) -> dict:
     config = copy.deepcopy(MICRO)
     for key, value in sections.items():
-        config[key] = {**config[key], **value} if isinstance(value, dict) else value
+        config[key] = {**config.get(key, {}), **value} if isinstance(value, dict) else value
     return config
 
 
@@ -51,7 +51,7 @@ def test_nothing_runs_twice(after_run):
         (changed(seeds=[0, 1]), {"grpo": 2, **AFTER_GRPO}),
         (
             changed(grpo={"variants": {**MICRO["grpo"]["variants"], "bnpo": {"trainer": {"loss_type": "bnpo"}}}}),
-            {"dataset": 1, "grpo": 1, "export": 1, "generate": 1, "score": 1, "report": 1},
+            {"preflight": 1, "dataset": 1, "grpo": 1, "export": 1, "generate": 1, "score": 1, "report": 1},
         ),
         (
             changed(sft={"trainer": {**MICRO["sft"]["trainer"], "learning_rate": 1e-4}}),
@@ -59,22 +59,33 @@ def test_nothing_runs_twice(after_run):
         ),
         (
             changed(evaluation={"max_completion_tokens": 9}),
-            {"generate": 4, "score": 4, "report": 1},
+            {"preflight": 1, "generate": 4, "score": 4, "report": 1},
         ),
         ({**MICRO, "report": {"samples": 3}}, {"report": 1}),
         (
             {**MICRO, "filters": [{"duplicates": {}}, {"tokens": {"max": 499}}]},
-            {"filter": 1, "dataset": 1, "sft": 1, "grpo": 2, **AFTER_ALL},
+            {"filter": 1, "preflight": 1, "dataset": 1, "sft": 1, "grpo": 2, **AFTER_ALL},
         ),
         (
             {**MICRO, "filters": [{"duplicates": {"by": "normalised"}}, {"tokens": {"max": 500}}]},
-            {"filter": 2, "dataset": 1, "sft": 1, "grpo": 2, **AFTER_ALL},
+            {"filter": 2, "preflight": 1, "dataset": 1, "sft": 1, "grpo": 2, **AFTER_ALL},
         ),
         (
             {**MICRO, "filters": [*MICRO["filters"], {"pass_rate": {"samples": 2, "max_completion_tokens": 8}}]},
-            {"rollouts": 1, "select": 1, "dataset": 1, "grpo": 2, **AFTER_GRPO},
+            {"preflight": 1, "rollouts": 1, "select": 1, "dataset": 1, "grpo": 2, **AFTER_GRPO},
         ),
         (changed(grpo={"max_epochs": 3}), {"dataset": 1, "report": 1}),
+        (changed(preflight={"reserve": 0.2}), {"preflight": 1}),
+        (
+            changed(
+                tasks={"countdown": {**MICRO["tasks"]["countdown"], "prompts": {"base": {"system_prompt": "Add."}}}}
+            ),
+            {"generate": 1, "score": 1, "report": 1},
+        ),
+        (
+            changed(evaluation={"sampled": {"samples": 2, "pass_at": [1, 2]}}),
+            {"generate": 4, "score": 4, "report": 1},
+        ),
     ],
     ids=[
         "reward weight",
@@ -87,6 +98,9 @@ def test_nothing_runs_twice(after_run):
         "option of the first filter",
         "added pass rate",
         "max_epochs",
+        "preflight",
+        "prompt of the base arm",
+        "samples beside greedy",
     ],
 )
 def test_a_config_change_reruns_what_depends_on_it(after_run, config, expected):
@@ -113,7 +127,7 @@ def test_a_config_change_reruns_what_depends_on_it(after_run, config, expected):
             "rlvr_plugins/filters/duplicates.py",
             "seen before",
             "repeated",
-            {"filter": 2, "dataset": 1, "sft": 1, "grpo": 2, **AFTER_ALL},
+            {"filter": 2, "preflight": 1, "dataset": 1, "sft": 1, "grpo": 2, **AFTER_ALL},
         ),
         ("rlvr_plugins/filters/pass_rate.py", '"not sampled"', '"left out"', {}),
         ("workflow/rlvr/reporting/card.md.j2", "## Columns", "## The columns", {"dataset": 1, "report": 1}),
@@ -121,6 +135,7 @@ def test_a_config_change_reruns_what_depends_on_it(after_run, config, expected):
         ("workflow/rlvr/reporting/page.html.j2", "<h2>Data</h2>", "<h2>Rows</h2>", {"dataset": 1, "report": 1}),
         ("rlvr_plugins/rewards/format.py", "right or wrong.", "whether right or wrong.", {}),
         ("workflow/rlvr/stages/sft.py", "SFT warm-start on", "A warm start on", {}),
+        ("workflow/rlvr/memory/estimate.py", "ROW = 7 *", "ROW = 8 *", {"preflight": 1}),
         ("workflow/rlvr/cli.py", "prog=", "add_help=True, prog=", {}),
         ("rlvr_plugins/tasks/gsm8k.py", 'REPOSITORY = "openai/gsm8k"', 'REPOSITORY = "other/gsm8k"', {}),
     ],
@@ -134,6 +149,7 @@ def test_a_config_change_reruns_what_depends_on_it(after_run, config, expected):
         "report template",
         "docstring of a reward",
         "docstring of a stage",
+        "preflight",
         "command line",
         "task that is not used",
     ],

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rlvr import filtering, tables
+from rlvr.engines import grpo as grpo_engine
 from rlvr.engines import models
 from rlvr.errors import RlvrError
 from rlvr.stages import dataset, filter, grpo, rollouts, select
@@ -162,6 +163,7 @@ def sampled(made, folder: Path, **sampling) -> Path:
         "sampling": {**SAMPLING, **sampling},
         "seed": 3,
         "device": "cpu",
+        "engine": "auto",
     }
     rollouts.run(config, base=made.base, rows=made.train, rollouts=folder / "rollouts.parquet")
     return folder / "rollouts.parquet"
@@ -179,11 +181,11 @@ def test_a_killed_run_keeps_what_it_had_sampled(made, tmp_path, monkeypatch):
     whole = pq.read_table(sampled(made, tmp_path / "whole"))
     complete, made_chunks = rollouts._complete, []
 
-    def dies_at_the_third(generator, chunk, prompts):
+    def dies_at_the_third(generator, chunk, prompts, seed):
         if len(made_chunks) == 2:
             raise KeyboardInterrupt
         made_chunks.append(chunk)
-        return complete(generator, chunk, prompts)
+        return complete(generator, chunk, prompts, seed)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(rollouts, "_complete", dies_at_the_third)
@@ -294,11 +296,14 @@ def test_fewer_rows_than_a_batch_are_refused_before_training(made, tmp_path):
         "max_failures": 0.1,
         "order": "shuffled",
         "dynamic": None,
+        "keep_completions": None,
+        "evaluate": None,
         "adapter": None,
         "device": "cpu",
+        "engines": {"training": "auto", "rollouts": "auto", "server": None, "obstacle": None},
         "seed": 0,
     }
-    files = {name: tmp_path / name for name in ("policy", "metrics", "completions")}
+    files = {name: tmp_path / name for name in ("policy", "metrics", "completions", "evaluated")}
     with pytest.raises(RlvrError, match="3 training rows are left, but one batch takes 4 prompts; loosen the filters"):
         grpo.run(config, base=made.base, data=[few], **files)
 
@@ -313,11 +318,10 @@ def test_completions_of_other_rows_are_refused(made, tmp_path):
 
 def test_the_order_of_the_prompts_is_that_of_their_pass_rates():
     rows = [{"key": key, "pass_rate": rate} for key, rate in (("a", 0.5), ("b", 0.9), ("c", 0.1), ("d", 0.5))]
-    orders = {
-        order: "".join(row["key"] for row in grpo._ordered(rows, order)) for order in ("easy_first", "hard_first")
-    }
+    ordered = grpo_engine._ordered
+    orders = {order: "".join(row["key"] for row in ordered(rows, order)) for order in ("easy_first", "hard_first")}
     assert orders == {"easy_first": "badc", "hard_first": "cadb"}
-    assert grpo._ordered(rows, "shuffled") == rows
+    assert grpo_engine._ordered(rows, "shuffled") == rows
 
 
 @pytest.fixture

@@ -105,7 +105,7 @@ def test_the_command_ends_with_the_table_and_where_it_is(after_run):
 
 def test_every_manifest_holds_and_names_its_config_versions_and_times(finished):
     manifests = [*finished.joinpath("results/micro").rglob(f"*{provenance.NAME}")]
-    assert len(manifests) == 1 + 1 + 2 + 1 + 1 + 2 + 3 + 4 + 4 + 1
+    assert len(manifests) == 1 + 1 + 2 + 1 + 1 + 1 + 2 + 3 + 4 + 4 + 1
     for manifest in manifests:
         content = json.loads(manifest.read_text())
         assert content["files"] and content["versions"]["torch"] and content["seconds"]["work"] >= 0
@@ -113,14 +113,14 @@ def test_every_manifest_holds_and_names_its_config_versions_and_times(finished):
             assert provenance.sha256(manifest.parent / name) == digest
 
 
-def test_the_export_is_16_bit_safetensors_with_tokenizer_and_card(finished):
+def test_the_export_is_16_bit_safetensors_with_tokenizer_and_a_way_to_its_card(finished):
     from safetensors import safe_open
 
     folder = finished / "results/micro/model/grpo/dapo/seed0/weights"
     with safe_open(folder / "model.safetensors", "pt") as weights:
         assert {str(weights.get_tensor(key).dtype) for key in weights.keys()} == {"torch.bfloat16"}  # noqa: SIM118
     assert (folder / "tokenizer.json").is_file()
-    assert (folder / "README.md").read_text().startswith("---\nlibrary_name: transformers\n")
+    assert "`report/models/grpo-dapo-seed0.md`" in (folder / "README.md").read_text()
 
 
 def test_a_stage_says_in_its_log_which_device_it_took_and_why(finished):

@@ -17,33 +17,39 @@ from safetensors.torch import load_file
 
 from rlvr import provenance, tables
 from rlvr.engines import checkpoints, device, generation, models
+from rlvr.engines.decoding import Decoding
 from rlvr.errors import RlvrError
-from rlvr.stages import export, grpo, sft
+from rlvr.stages import export, generate, grpo, score, sft
 
 TRAINER = {"per_device_train_batch_size": 8, "gradient_checkpointing": False, "learning_rate": 1e-2}
 SFT = {"trainer": {**TRAINER, "max_steps": 4, "save_steps": 2}, "adapter": None, "device": "cpu", "seed": 0}
+SFT["engines"] = {"training": "auto", "obstacle": None}
 GRPO = {
     **SFT,
     "trainer": {**TRAINER, "max_steps": 2, "num_generations": 4, "max_completion_length": 6},
     "rewards": {"correctness": 1.0, "format": 0.1},
     "dynamic": None,
     "max_failures": 0.1,
+    "keep_completions": None,
+    "evaluate": None,
     "order": "shuffled",
+    "engines": {"training": "auto", "rollouts": "auto", "server": None, "obstacle": None},
 }
-LORA = {"r": 4, "alpha": 8, "dropout": 0.0, "target_modules": "all-linear"}
+LORA = {"r": 4, "alpha": 8, "dropout": 0.0, "target_modules": "all-linear", "load_in_4bit": False}
 
 
-def run_sft(made, folder: Path, **changes) -> Path:
+def run_sft(made, folder: Path, tracking: Path | None = None, **changes) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    config = {**SFT, **changes}
-    sft.run(config, base=made.base, data=[made.sft], policy=folder / "policy", metrics=folder / "metrics.parquet")
+    files = {"policy": folder / "policy", "metrics": folder / "metrics.parquet", "tracking": tracking}
+    sft.run({**SFT, **changes}, base=made.base, data=[made.sft], **files)
     return folder / "policy"
 
 
 def run_grpo(made, folder: Path, start: Path | None, **changes) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     outputs = {"policy": folder / "policy", "metrics": folder / "m.parquet", "completions": folder / "c.parquet"}
-    grpo.run({**GRPO, **changes}, base=made.base, sft=start, data=[made.train], **outputs)
+    outputs["evaluated"] = folder / "e.parquet"
+    grpo.run({**GRPO, **changes}, base=made.base, sft=start, data=[made.train], held_out=[made.eval], **outputs)
     return folder / "policy"
 
 
@@ -103,6 +109,8 @@ class Killed(BaseException):
 @pytest.mark.parametrize("stage", ["sft", "grpo"])
 def test_a_killed_run_goes_on_and_ends_with_the_same_weights(made, tmp_path, monkeypatch, stage):
     changes = {"trainer": {**(SFT if stage == "sft" else GRPO)["trainer"], "max_steps": 4, "save_steps": 2}}
+    if stage == "grpo":
+        changes["rewards"] = {"random": 1.0}  # the others would not move a model that is never right
     run = run_sft if stage == "sft" else lambda m, folder, **c: run_grpo(m, folder, None, **c)
     whole = weights_of(run(made, tmp_path / "whole", **changes))
 
@@ -155,10 +163,35 @@ def test_a_batch_gives_what_single_prompts_give(made, tmp_path):
     prompts = [row["prompt"] for row in tables.read(made.eval)]
     prompts[3] = [{"role": "user", "content": "A much longer prompt than the others. " * 3}]
     cpu = torch.device("cpu")
-    batched = generation.generate(model, prompts, cpu, 8, batch_size=5, title="")
-    single = generation.generate(model, prompts, cpu, 8, batch_size=1, title="")
+    batched = generation.generate("transformers", model, prompts, cpu, Decoding(8, batch_size=5), 0, title="")[0]
+    single = generation.generate("transformers", model, prompts, cpu, Decoding(8, batch_size=1), 0, title="")[0]
     assert batched == single
-    assert len({row["completion"] for row in batched}) > 1
+    assert len({found[0]["completion"] for found in batched}) > 1
+
+
+def test_samples_are_drawn_by_the_seed_under_the_arms_own_prompt_and_each_is_judged(made, tmp_path):
+    own = {"task": "countdown", "system_prompt": "Add.", "user_prompt": None}
+    base = {"max_completion_tokens": 6, "batch_size": 6, "engine": "transformers", "device": "cpu"}
+    sampled = {"samples": 3, "temperature": 1.0, "top_p": 1.0, "seed": 0}
+    found = []
+    for name, seed in (("first", 0), ("again", 0), ("other", 1)):
+        config = {**base, "prompt": own, "sampled": {**sampled, "seed": seed}}
+        completions = tmp_path / f"{name}.parquet"
+        generate.run(config, model=made.base, data=made.eval, completions=completions)
+        found.append(tables.read(completions))
+    items = tables.read(made.eval)
+    assert [row["key"] for row in found[0]] == [item["key"] for item in items for _ in range(3)]
+    assert found[0] == found[1] != found[2]
+    assert len({row["completion"] for row in found[0][:3]}) > 1
+    for row, item in zip(found[0][::3], items, strict=True):
+        assert row["prompt"] == [{"role": "system", "content": "Add."}, item["prompt"][-1]]
+
+    scores = tmp_path / "scores.parquet"
+    score.run({"task": "countdown"}, data=made.eval, completions=tmp_path / "first.parquet", scores=scores)
+    assert [row["key"] for row in tables.read(scores)] == [row["key"] for row in found[0]]
+    tables.write(tmp_path / "cut.parquet", found[0][:-1], tables.ANSWER)
+    with pytest.raises(RlvrError, match="its items are not those of"):
+        score.run({"task": "countdown"}, data=made.eval, completions=tmp_path / "cut.parquet", scores=scores)
 
 
 def test_a_completion_ends_at_the_end_token():
@@ -201,6 +234,7 @@ def test_an_interrupted_stage_leaves_nothing_half_done(made, tmp_path, sent):
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in the background
     )
     deadline = time.monotonic() + 120
     while not list(tmp_path.rglob(checkpoints.SEAL)):

@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlvr import console, plugin_commands, provenance
+from rlvr.doctor import command as doctor
 from rlvr.errors import RlvrError
+from rlvr.memory import command as preflight
+from rlvr.memory import oom
 from rlvr_plugins.manager import PluginError
 
 
@@ -50,9 +53,19 @@ STAGES = {
         ),
         ("train", "sft", "eval", "card", "stats", "dropped", "figures"),
     ),
-    "sft": Stage("SFT warm-start", ("base", "data+"), ("policy", "metrics")),
-    "grpo": Stage("GRPO", ("base", "sft?", "data+"), ("policy", "metrics", "completions")),
+    "memory": Stage(
+        "check that training will fit, as `rlvr preflight` does for people",
+        ("base", "train*", "sft*", "slices*"),
+        ("estimate", "probe", "passed"),
+    ),
+    "sft": Stage("SFT warm-start", ("base", "data+", "tracking?"), ("policy", "metrics")),
+    "grpo": Stage(
+        "GRPO",
+        ("base", "sft?", "data+", "held_out*", "tracking?"),
+        ("policy", "metrics", "completions", "evaluated"),
+    ),
     "export": Stage("merge into a 16-bit model", ("base", "policy"), ("weights",)),
+    "gguf": Stage("convert a merged model for llama.cpp", ("model",), ("file",)),
     "generate": Stage("answer held-out items", ("model", "data"), ("completions",)),
     "score": Stage("judge answers", ("data", "completions"), ("scores",)),
     "report": Stage("write the tables", ("results",), ("report",)),
@@ -91,12 +104,14 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=_run_stage)
     _add_slice(commands)
     plugin_commands.add_to(commands)
+    doctor.add_to(commands)
+    preflight.add_to(commands)
     _add_schema(commands)
     return parser
 
 
 def _run_stage(arguments: argparse.Namespace) -> int:
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     name = arguments.command
     if "OMP_NUM_THREADS" in os.environ:  # set by snakemake; the tokenizers would take every core
         os.environ.setdefault("RAYON_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
@@ -112,9 +127,11 @@ def _run_stage(arguments: argparse.Namespace) -> int:
             console.say(f"rlvr {name}: interrupted; run the same command to go on")
             return 130
         except Exception as error:
+            traceback.clear_frames(error.__traceback__)  # tensors, where memory ran out
             traceback.print_exc()
             first = (str(error).splitlines() or [""])[0]
-            console.say(f"rlvr {name}: {type(error).__name__}: {first}{where}")
+            known = oom.line(error, name, json.loads(arguments.config.read_text()))
+            console.say(f"rlvr {name}: {known or f'{type(error).__name__}: {first}'}{where}")
         else:
             return 0
     return 1

@@ -24,14 +24,24 @@ PRESENTATION = {
     "rlvr.config",
     "rlvr.console",
     "rlvr.digests",
+    "rlvr.engines.reporting",
     "rlvr.errors",
     "rlvr.plugin_options",
     "rlvr.problems",
     "rlvr.provenance",
+    "rlvr.trackers",
     "rlvr_plugins",
     "rlvr_plugins.hookspecs",
     "rlvr_plugins.manager",
 }
+
+OPTIONAL = {"rlvr.engines.evaluation"}
+"""Modules that a stage imports and few runs use: no part of a stage, but a digest of their own where they are used."""
+
+
+def part(name: str) -> str:
+    """Digest of the code of an optional module of `rlvr.engines`."""
+    return _combine(closure(f"rlvr.engines.{name}"))
 
 
 def stage(name: str) -> str:
@@ -118,7 +128,8 @@ def closure(module: str) -> frozenset[str]:
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name in found or name in PRESENTATION or name.partition(".")[0] not in packages:
+        left_out = name in PRESENTATION or (name in OPTIONAL and name != module)
+        if name in found or left_out or name.partition(".")[0] not in packages:
             continue
         path = _path(name)
         if path is None:

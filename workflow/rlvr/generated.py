@@ -28,6 +28,8 @@ One experiment is one YAML file. `config/config.yaml` is the embedded default; t
 
     snakemake --cores 1 --resources gpu=1 --configfile config/presets/NAME.yaml
 
+`docs/presets.md` compares them; a file of `config/memory/` after one fits it to a GPU's memory.
+
 Several `--configfile` are laid over each other in their order, and `--config 'seeds=[0, 1, 2]'` over all.
 A file given with `--configfile` stands alone: nothing of `config/config.yaml` is added to it.
 

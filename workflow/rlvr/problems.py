@@ -26,7 +26,8 @@ def line(path: str, problem: str) -> str:
 
 
 def _path(location: tuple) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(".")
+    named = (part for part in location if part != "[key]")  # pydantic's mark of a mapping's key
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in named).removeprefix(".")
 
 
 def _problem(error: Any, schema: dict[str, Any]) -> str:

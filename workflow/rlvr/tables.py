@@ -37,6 +37,7 @@ COMPLETION = pa.schema(
         ("finish", pa.string()),
     ]
 )
+ANSWER = COMPLETION.insert(1, pa.field("prompt", MESSAGES))
 ROLLOUT = pa.schema([("position", pa.int64()), *COMPLETION])
 RATE = pa.schema([("key", pa.string()), ("pass_rate", pa.float64()), ("kept", pa.bool_())])
 SCORE = pa.schema(

@@ -14,6 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from rlvr import trackers
+
 OPTIONS_FILE = Path(__file__).with_name("trl_options.json")
 
 OWNED = {
@@ -25,6 +27,11 @@ OWNED = {
     "reward_weights": "grpo.rewards",
     "remove_unused_columns": "the workflow, whose verifiers need the columns",
     "model_init_kwargs": "base",
+    "use_vllm": "engines.rollouts",
+    "vllm_mode": "engines.rollouts",
+    "vllm_server_base_url": "engines.server",
+    "vllm_server_host": "engines.server",
+    "vllm_server_port": "engines.server",
     "resume_from_checkpoint": "the workflow, which resumes by itself",
     "save_only_model": "the workflow, which needs the whole state to resume",
     "ignore_data_skip": "the workflow, which resumes with the rows that come next",
@@ -35,6 +42,9 @@ OWNED = {
     "eval_strategy": "evaluation",
     "eval_on_start": "evaluation",
     "load_best_model_at_end": "the workflow, which keeps the last step",
+    "chat_template_path": "base: its tokenizer brings the template that all stages share",
+    "eos_token": "base: its tokenizer brings the end tokens that all stages share",
+    "pad_token": "base: its tokenizer brings the padding that all stages share",
     "push_to_hub": "nothing: a run publishes nothing",
     "local_rank": "the launcher",
 }
@@ -46,6 +56,31 @@ CHOICES = {
     "importance_sampling_level": ("token", "sequence"),
 }
 """What GRPO's options may say where TRL itself looks only once it trains."""
+
+RANGES = {
+    "beta": "0 or more",
+    "delta": "above 0",
+    "entropy_coef": "0 or more",
+    "entropy_coef_delta": "0 or more",
+    "entropy_coef_max": "0 or more",
+    "entropy_coef_min": "0 or more",
+    "entropy_target": "0 or more",
+    "epsilon": "above 0, below 1",
+    "epsilon_high": "above 0",
+    "repetition_penalty": "above 0",
+    "temperature": "above 0",
+    "top_entropy_quantile": "0 to 1",
+    "top_p": "above 0, up to 1",
+}
+"""Ranges of GRPO's options that TRL takes as they come."""
+
+_HOLDS = {
+    "0 or more": lambda value: value >= 0,
+    "above 0": lambda value: value > 0,
+    "above 0, below 1": lambda value: 0 < value < 1,
+    "0 to 1": lambda value: 0 <= value <= 1,
+    "above 0, up to 1": lambda value: 0 < value <= 1,
+}
 
 _TYPES = {
     "int": "integer",
@@ -94,6 +129,31 @@ def check_options(stage: str, options: dict[str, Any]) -> None:
             raise ValueError(f"trainer.{name}: {value!r} is not possible; allowed: {table[name]}")
         if stage == "grpo" and isinstance(value, str) and value not in CHOICES.get(name, (value,)):
             raise ValueError(f"trainer.{name}: {value!r} is not possible; allowed: {', '.join(CHOICES[name])}")
+        if stage == "grpo" and name in RANGES and value is not None and not _HOLDS[RANGES[name]](value):
+            raise ValueError(f"trainer.{name}: {value!r} is not possible; allowed: {RANGES[name]}")
+        if name == "report_to":
+            trackers.names(value)
+
+
+def check_loss(options: dict[str, Any], where: str) -> None:
+    """Raises ValueError when the options of GRPO's loss contradict one another, which TRL would not mention."""
+    low, high = options.get("epsilon", 0.2), options.get("epsilon_high")
+    if options.get("loss_type") == "cispo":
+        if high is None or high < 1:
+            raise ValueError(
+                f"{where}.epsilon_high: {json.dumps(high)} is not possible with loss_type: cispo, where it is the "
+                "largest weight of a token; allowed: 1 or more (5.0 in ScaleRL, arXiv 2510.13786)"
+            )
+    elif high is not None and high < low:
+        raise ValueError(f"{where}.epsilon_high: {high} is not possible; allowed: epsilon ({low}) or more")
+    least, most = options.get("entropy_coef_min", 0.0), options.get("entropy_coef_max", 1.0)
+    if least > most:
+        raise ValueError(f"{where}.entropy_coef_min: {least} is not possible; allowed: up to entropy_coef_max ({most})")
+    if options.get("use_adaptive_entropy") and not least <= options.get("entropy_coef", 0.0) <= most:
+        raise ValueError(
+            f"{where}.entropy_coef: {options.get('entropy_coef', 0.0)} is not possible; allowed with "
+            f"use_adaptive_entropy: entropy_coef_min to entropy_coef_max ({least} to {most})"
+        )
 
 
 def check_groups(options: dict[str, Any], where: str) -> None:

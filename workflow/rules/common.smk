@@ -12,7 +12,7 @@ _path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
 os.environ.update(PYTHONPATH=os.pathsep.join(dict.fromkeys(p for p in [*_sources, *_path] if p)))
 
 from rlvr import config as experiment_config
-from rlvr import digests, dvc_settings, file_digests, provenance
+from rlvr import availability, digests, dvc_settings, file_digests, gguf, provenance, trackers
 from rlvr import slices as experiment_slices
 from rlvr.errors import RlvrError
 from rlvr_plugins.manager import catalogue
@@ -22,13 +22,25 @@ try:
     _files = workflow.config_settings.configfiles or [Path("config/config.yaml")]
     config_ = experiment_config.load(_files, workflow.config_settings.config)
     slices = experiment_slices.of(config_)
+    if config_.export.gguf:
+        gguf.converter()
+    for _name, _slice in slices.items():
+        if _name.startswith("tracking/"):
+            trackers.require(_slice["report_to"])
 except RlvrError as error:
     sys.exit(str(error))
 for _provider, _problem in catalogue().broken.items():
     print(f"plugin {_provider} is broken and left out: {_problem}", file=sys.stderr)
 
 arms = experiment_slices.arms(config_)
+# The arm of the warm-start: one, or one a variant.
+warm_start = "sft/{start}" if config_.sft and config_.sft.variants else "sft"
 versions = provenance.versions(provenance.DECISIVE)
+_engines = config_.engines
+_in_4bit = bool(config_.adapter and config_.adapter.load_in_4bit)
+versions_of_training = versions | availability.engine_releases("training", _engines.training, _in_4bit)
+versions_of_grpo = versions_of_training | availability.engine_releases("rollouts", _engines.rollouts)
+versions_of_generation = versions | availability.engine_releases("generation", _engines.generation)
 tasks = list(config_.tasks)
 training_tasks = [name for name, task in config_.tasks.items() if task.train != 0]
 eval_tasks = [name for name, task in config_.tasks.items() if task.eval != 0]
@@ -44,6 +56,11 @@ def rows(task, split, before=None):
     done = steps[task][: names.index(before) if before else None]
     passed = [step for step in done if split == "train" or not step.sampled]
     return f"{folder_of(task, passed[-1] if passed else None)}/{split}.parquet"
+
+
+def filtered(task, split):
+    """File with a split's rows after the filters that need no sampling."""
+    return rows(task, split, before=next((step.name for step in steps[task] if step.sampled), None))
 
 
 def folder_of(task, step):
@@ -90,7 +107,35 @@ def code_of_grpo(wildcards):
         digests.stage("grpo"),
         *(digests.reward(name) for name in sorted(rewards)),
         *(digests.verifier(name) for name in training_tasks),
+        *(digests.verifier(name) for name in eval_tasks if config_.grpo.evaluate),
+        *([digests.part("evaluation")] if config_.grpo.evaluate else []),
     ]
+
+
+def warm_started(file, variant=None):
+    """A file of the warm-start that a GRPO variant starts from, or all of them, where there is one."""
+    start = config_.start_of(variant or next(iter(config_.grpo.variants)))
+    return f"results/{config_.experiment}/{start}/{file}" if start else []
+
+
+def pass_at_k(endings):
+    """The table of pass@k, where the config asks for samples."""
+    return [
+        f"results/{{experiment}}/report/pass_at_k.{ending}"
+        for ending in endings
+        if config_.evaluation.sampled
+    ]
+
+
+def slice_of_generate(wildcards):
+    name = experiment_slices.generate_slice(config_, wildcards.arm, wildcards.task, wildcards.decoding)
+    return f"results/{wildcards.experiment}/config/{name}.json"
+
+
+def code_of_generate(wildcards):
+    """An arm with a prompt of its own has it made by the task's code."""
+    own = experiment_slices.own_prompt(config_, wildcards.task, wildcards.arm)
+    return [digests.stage("generate"), *([digests.source(wildcards.task)] if own else [])]
 
 
 def weights_of(wildcards):

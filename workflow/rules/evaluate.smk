@@ -3,21 +3,21 @@
 
 rule generate:
     input:
-        config="results/{experiment}/config/generate.json",
+        config=slice_of_generate,
         model=ancient(weights_of),
         model_manifest="results/{experiment}/model/{arm}/manifest.json",
         data=rules.data.output.eval,
     output:
-        completions="results/{experiment}/eval/{arm}/{task}/greedy/completions.parquet",
-        manifest="results/{experiment}/eval/{arm}/{task}/greedy/manifest.json",
+        completions="results/{experiment}/eval/{arm}/{task}/{decoding}/completions.parquet",
+        manifest="results/{experiment}/eval/{arm}/{task}/{decoding}/manifest.json",
     log:
-        "results/{experiment}/logs/generate/{arm}/{task}.log",
+        "results/{experiment}/logs/generate/{arm}/{task}/{decoding}.log",
     threads: config_.threads
     resources:
         gpu=1,
     params:
-        code=digests.stage("generate"),
-        versions=versions,
+        code=code_of_generate,
+        versions=versions_of_generation,
     shell:
         "rlvr generate --config {input.config} --model {input.model} --data {input.data}"
         " --completions {output.completions} --manifest {output.manifest} --log {log}"
@@ -29,10 +29,10 @@ rule score:
         data=rules.data.output.eval,
         completions=rules.generate.output.completions,
     output:
-        scores="results/{experiment}/eval/{arm}/{task}/greedy/scores.parquet",
-        manifest="results/{experiment}/eval/{arm}/{task}/greedy/scores.manifest.json",
+        scores="results/{experiment}/eval/{arm}/{task}/{decoding}/scores.parquet",
+        manifest="results/{experiment}/eval/{arm}/{task}/{decoding}/scores.manifest.json",
     log:
-        "results/{experiment}/logs/score/{arm}/{task}.log",
+        "results/{experiment}/logs/score/{arm}/{task}/{decoding}.log",
     params:
         code=lambda w: [digests.stage("score"), digests.verifier(w.task)],
     shell:

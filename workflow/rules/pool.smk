@@ -7,8 +7,8 @@ rule rollouts:
         config="results/{experiment}/config/rollouts/{task}/{step}.json",
         base=ancient(rules.base.output.weights),
         base_manifest=rules.base.output.manifest,
-        sft=ancient(rules.sft.output.policy) if config_.sft else [],
-        sft_manifest=rules.sft.output.manifest if config_.sft else [],
+        sft=ancient(warm_started("policy")),
+        sft_manifest=warm_started("manifest.json"),
         rows=lambda w: rows(w.task, "train", before=w.step),
     output:
         rollouts="results/{experiment}/dataset/{task}/{step}/rollouts.parquet",
@@ -21,7 +21,7 @@ rule rollouts:
         gpu=1,
     params:
         code=lambda w: code_of_rollouts(w),
-        versions=versions,
+        versions=versions_of_generation,
         sft="--sft" if config_.sft else "",
     shell:
         "rlvr rollouts --config {input.config} --base {input.base} {params.sft} {input.sft} --rows {input.rows}"

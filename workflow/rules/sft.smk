@@ -1,26 +1,28 @@
-# Requires: base model, demonstrations. Makes: the warm-started policy, shared by all GRPO variants.
+# Requires: base model, demonstrations. Makes: the warm-started policy, or one a variant, shared by GRPO's variants.
 
 
 rule sft:
     input:
-        config="results/{experiment}/config/sft.json",
+        config=f"results/{{experiment}}/config/{warm_start}.json",
+        tracking=ancient(f"results/{{experiment}}/config/tracking/{warm_start}.json"),
         base=ancient(rules.base.output.weights),
         base_manifest=rules.base.output.manifest,
+        fits=ancient(rules.preflight.output.passed),
         data=[rows(task, "sft") for task in sft_tasks],
     output:
-        policy=directory("results/{experiment}/sft/policy"),
-        metrics="results/{experiment}/sft/metrics.parquet",
-        manifest="results/{experiment}/sft/manifest.json",
+        policy=directory(f"results/{{experiment}}/{warm_start}/policy"),
+        metrics=f"results/{{experiment}}/{warm_start}/metrics.parquet",
+        manifest=f"results/{{experiment}}/{warm_start}/manifest.json",
     log:
-        "results/{experiment}/logs/sft.log",
+        f"results/{{experiment}}/logs/{warm_start}.log",
     cache: True
     threads: config_.threads
     resources:
         gpu=1,
     params:
         code=digests.stage("sft"),
-        versions=versions,
+        versions=versions_of_training,
     shell:
         "rlvr sft --config {input.config} --base {input.base} --data {input.data}"
         " --policy {output.policy} --metrics {output.metrics}"
-        " --manifest {output.manifest} --log {log}"
+        " --tracking {input.tracking} --manifest {output.manifest} --log {log}"

@@ -9,6 +9,7 @@ rule all_config:
 rule all_data:
     input:
         rules.base.output.manifest.format(experiment=config_.experiment),
+        rules.preflight.output.manifest.format(experiment=config_.experiment),
         expand(rules.data.output.manifest, experiment=config_.experiment, task=tasks),
         [
             f"{folder_of(task, step)}/manifest.json"
@@ -20,7 +21,9 @@ rule all_data:
 
 rule all_sft:
     input:
-        rules.sft.output.manifest.format(experiment=config_.experiment) if config_.sft else [],
+        expand(
+            "results/{experiment}/{arm}/manifest.json", experiment=config_.experiment, arm=config_.sft_arms()
+        ),
 
 
 rule all_datasets:
@@ -41,13 +44,21 @@ rule all_grpo:
 rule all_models:
     input:
         expand(rules.export.output.manifest, experiment=config_.experiment, arm=arms[1:]),
+        gguf_files,
 
 
 rule all_scores:
     input:
-        expand(rules.score.output.manifest, experiment=config_.experiment, arm=arms, task=eval_tasks),
+        expand(
+            rules.score.output.manifest,
+            experiment=config_.experiment,
+            arm=arms,
+            task=eval_tasks,
+            decoding=experiment_slices.decodings(config_),
+        ),
 
 
 rule all:
     input:
         expand(rules.report.output, experiment=config_.experiment),
+        gguf_files,

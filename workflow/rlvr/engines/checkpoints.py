@@ -28,7 +28,10 @@ FOLDER = ".checkpoints"
 
 def key(stage: str, **parts: Any) -> str:
     """Name of the folder for a run of a stage: its code, library versions, and `parts`, JSON values."""
-    parts |= {"code": digests.stage(stage), "versions": provenance.versions(provenance.DECISIVE)}
+    parts |= {
+        "code": digests.stage(stage),
+        "versions": provenance.versions((*provenance.DECISIVE, *provenance.ENGINES)),
+    }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -8,6 +8,13 @@ from rlvr import console
 from rlvr.errors import RlvrError
 
 
+def half(device: torch.device) -> str:
+    """The 16-bit type that a device computes in: `bfloat16`, or `float16` on a GPU from before 2020."""
+    if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        return "float16"
+    return "bfloat16"
+
+
 def choose(wanted: str) -> torch.device:
     """The device for `auto`, `cpu` or `cuda`; says which and why. Raises RlvrError without CUDA."""
     there = torch.cuda.is_available()

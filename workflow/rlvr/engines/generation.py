@@ -1,81 +1,130 @@
-"""Generation with transformers: greedy, or several samples a prompt."""
+"""Completions of prompts by one model: greedy, or several samples a prompt.
+
+The engine is `generate_transformers` or `generate_vllm`; what the prompts are in tokens, where a
+completion ends and what it says are decided here, for both.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from tqdm import tqdm
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from rlvr import console
-from rlvr.engines.models import end_tokens, load_model, load_tokenizer
+from rlvr.engines import lengths, models
+from rlvr.engines.decoding import Decoding
+from rlvr.engines.device import half
+from rlvr.engines.generate_transformers import TransformersEngine
+from rlvr.errors import RlvrError
 
 Messages = list[dict[str, str]]
 
 
-@dataclass(frozen=True)
-class Decoding:
-    """How completions are made.
+class Engine(Protocol):
+    """Completes prompts that are given as tokens."""
 
-    batch_size: completions generated at once. samples: completions a prompt, drawn at `temperature`
-    and `top_p`; 0: one, greedy.
-    """
+    def complete(self, prompts: list[list[int]], seed: int, progress: tqdm | None) -> list[list[list[int]]]:
+        """The tokens of each prompt's completions, in order, with the end token where one was reached."""
 
-    max_completion_tokens: int
-    batch_size: int
-    samples: int = 0
-    temperature: float = 1.0
-    top_p: float = 1.0
+    def close(self) -> None: ...
 
 
 class Generator:
-    """Completes prompts with one model, whose own generation defaults (a repetition penalty, say) do not apply."""
+    """Completes prompts with one model, whose own generation defaults (a repetition penalty, say) do not apply.
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, decoding: Decoding) -> None:
-        self._model = model.eval()
+    ends: tokens at which a completion ends. limit: longest sequence that the model takes, tokens.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        tokenizer: PreTrainedTokenizerBase,
+        ends: list[int],
+        decoding: Decoding,
+        limit: int | None,
+    ) -> None:
+        self._engine = engine
         self._tokenizer = tokenizer
-        self._ends = end_tokens(model, tokenizer)
-        self._copies = max(1, decoding.samples)
-        self._prompts_at_once = max(1, decoding.batch_size // self._copies)
-        sampling = {"temperature": decoding.temperature, "top_p": decoding.top_p, "top_k": 0}
-        model.generation_config = GenerationConfig(
-            max_new_tokens=decoding.max_completion_tokens,
-            do_sample=decoding.samples > 0,
-            num_return_sequences=self._copies,
-            pad_token_id=tokenizer.pad_token_id,
-            eos_token_id=self._ends,
-            **(sampling if decoding.samples else {}),
-        )
+        self._ends = ends
+        self._decoding = decoding
+        self._limit = limit
 
-    @torch.inference_mode()
-    def complete(self, prompts: list[Messages], progress: tqdm | None = None) -> list[list[dict[str, Any]]]:
+    @classmethod
+    def open(
+        cls,
+        engine: str,
+        folder: Path,
+        device: torch.device,
+        decoding: Decoding,
+        dtype: str | None = None,
+        longest: int | None = None,
+    ) -> Generator:
+        """The model in a folder. dtype: `bfloat16`, `float16` or `float32`; None: 16 bits on a GPU, 32 on a CPU.
+
+        longest: tokens of the longest prompt there will be, by which vLLM plans its memory.
+        """
+        tokenizer = models.load_tokenizer(folder)
+        ends = _ends_of(folder, tokenizer)
+        dtype = dtype or (half(device) if device.type == "cuda" else "float32")
+        if engine == "vllm":
+            from rlvr.engines.generate_vllm import VllmEngine
+
+            opened: Engine = VllmEngine(folder, device, dtype, decoding, ends, longest)
+        else:
+            model = models.load_model(folder, device, getattr(torch, dtype))
+            opened = TransformersEngine(model, decoding, ends, tokenizer.pad_token_id)
+        return cls(opened, tokenizer, ends, decoding, lengths.limit(folder))
+
+    @classmethod
+    def around(cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, decoding: Decoding) -> Generator:
+        """A loaded model, which is left as it was: its mode, its generation config."""
+        ends = models.end_tokens(model, tokenizer)
+        limit = getattr(model.config, "max_position_embeddings", None)
+        engine = TransformersEngine(model, decoding, ends, tokenizer.pad_token_id)
+        return cls(engine, tokenizer, ends, decoding, limit)
+
+    def __enter__(self) -> Generator:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._engine.close()
+
+    def complete(self, prompts: list[Messages], seed: int, progress: tqdm | None = None) -> list[list[dict[str, Any]]]:
         """The completions of each prompt, in order: `completion`, `tokens`, `finish` (stop or length).
 
-        Prompts are sorted by length, so that a batch holds little padding.
+        seed: of the samples. Raises RlvrError for a prompt that leaves too little room for a completion.
         """
-        render = self._tokenizer.apply_chat_template
-        texts = [render(prompt, tokenize=False, add_generation_prompt=True) for prompt in prompts]
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]), reverse=True)
-        results: list[list[dict[str, Any]]] = [[]] * len(texts)
-        for start in range(0, len(order), self._prompts_at_once):
-            indices = order[start : start + self._prompts_at_once]
-            found = self._batch([texts[i] for i in indices])
-            for place, index in enumerate(indices):
-                results[index] = found[place * self._copies : (place + 1) * self._copies]
-            if progress is not None:
-                progress.update(len(indices))
-        return results
+        ids = encode(self._tokenizer, prompts)
+        self._require_room(ids)
+        found = self._engine.complete(ids, seed, progress)
+        return [[completion_of(tokens, self._ends, self._tokenizer) for tokens in group] for group in found]
 
-    def _batch(self, texts: list[str]) -> list[dict[str, Any]]:
-        self._tokenizer.padding_side = "left"
-        batch = self._tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
-        batch = batch.to(self._model.device)
-        output = self._model.generate(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
-        generated = output[:, batch["input_ids"].shape[1] :].tolist()
-        return [completion_of(ids, self._ends, self._tokenizer) for ids in generated]
+    def _require_room(self, prompts: list[list[int]]) -> None:
+        wanted = self._decoding.max_completion_tokens
+        longest = max(map(len, prompts), default=0)
+        if self._limit and longest + wanted > self._limit:
+            number = next(i for i, ids in enumerate(prompts) if len(ids) == longest)
+            raise RlvrError(
+                f"max_completion_tokens: {wanted} and the {longest} tokens of prompt {number + 1} are more than the "
+                f"model takes ({self._limit}); allowed: up to {max(0, self._limit - longest)}, or a filter `tokens`"
+            )
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, prompts: list[Messages]) -> list[list[int]]:
+    """The prompts under the chat template, with the header of the answer."""
+    texts = [tokenizer.apply_chat_template(each, tokenize=False, add_generation_prompt=True) for each in prompts]
+    return [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+
+
+def _ends_of(folder: Path, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The tokens at which a completion of the model in a folder ends."""
+    stored = GenerationConfig.from_pretrained(folder) if (folder / "generation_config.json").is_file() else None
+    configured = stored.eos_token_id if stored else models.load_config(folder).eos_token_id
+    return models.ends(configured, tokenizer)
 
 
 def completion_of(ids: list[int], ends: list[int], tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
@@ -90,15 +139,13 @@ def completion_of(ids: list[int], ends: list[int], tokenizer: PreTrainedTokenize
 
 
 def generate(
-    model_folder: Path,
-    prompts: list[Messages],
-    device: torch.device,
-    max_completion_tokens: int,
-    batch_size: int,
-    title: str,
-) -> list[dict[str, Any]]:
-    """One greedy completion a prompt, in order, by the model in a folder."""
-    model = load_model(model_folder, device, torch.bfloat16 if device.type == "cuda" else torch.float32)
-    generator = Generator(model, load_tokenizer(model_folder), Decoding(max_completion_tokens, batch_size))
-    with console.bar(title, len(prompts), "item") as progress:
-        return [completions[0] for completions in generator.complete(prompts, progress)]
+    engine: str, folder: Path, prompts: list[Messages], device: torch.device, decoding: Decoding, seed: int, title: str
+) -> tuple[list[list[dict[str, Any]]], float]:
+    """The completions of each prompt, in order, by the model in a folder, and the seconds that took without loading."""
+    longest = max(lengths.Lengths(folder).conversations(prompts), default=1)
+    with (
+        Generator.open(engine, folder, device, decoding, longest=longest) as generator,
+        console.bar(title, len(prompts), "item") as progress,
+    ):
+        began = time.monotonic()
+        return generator.complete(prompts, seed, progress), round(time.monotonic() - began, 2)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from transformers import AutoTokenizer
 
@@ -24,15 +26,17 @@ class Lengths:
 
     def prompts(self, rows: Sequence[Row]) -> list[int]:
         """Of each prompt with the header of the answer, tokens."""
-        return self._count([[*row.prompt] for row in rows], True)
+        return self.conversations([[*row.prompt] for row in rows])
 
     def wholes(self, rows: Sequence[Row]) -> list[int]:
         """Of each prompt with its completion, as in SFT, tokens; of the prompt alone where there is none."""
         if any(row.completion is None for row in rows):
             return self.prompts(rows)
-        return self._count([[*row.prompt, {"role": "assistant", "content": row.completion}] for row in rows], False)
+        whole = [[*row.prompt, {"role": "assistant", "content": row.completion}] for row in rows]
+        return self.conversations(whole, opened=False)
 
-    def _count(self, conversations: list[list], opened: bool) -> list[int]:
+    def conversations(self, conversations: list[list], opened: bool = True) -> list[int]:
+        """Of each list of messages, tokens. opened: with the header of the answer."""
         if not conversations:
             return []
         texts = self._tokenizer.apply_chat_template(conversations, tokenize=False, add_generation_prompt=opened)
@@ -40,3 +44,33 @@ class Lengths:
         if fast is not None:  # half as fast again as the tokenizer's own call
             return [len(encoding) for encoding in fast.encode_batch_fast(texts, add_special_tokens=False)]
         return [len(ids) for ids in self._tokenizer(texts, add_special_tokens=False)["input_ids"]]
+
+
+def limit(base: Path) -> int | None:
+    """Longest sequence that a model takes, tokens; None where its config does not say."""
+    return json.loads((base / "config.json").read_text()).get("max_position_embeddings")
+
+
+def within(base: Path, wanted: int | None) -> int:
+    """A length that the user set, or the model's own limit where that is shorter or no length is set."""
+    known = [length for length in (wanted, limit(base)) if length]
+    if not known:
+        raise RlvrError(f"{base}: its config.json has no max_position_embeddings; set sft.trainer.max_length")
+    return min(known)
+
+
+def require_room(base: Path, rows: Sequence[dict[str, Any]], completion: int, key: str) -> int:
+    """Longest prompt and completion together, tokens.
+
+    rows: with `key` and `prompt`. completion: most tokens of one, as the config key `key` says. Raises RlvrError naming
+    the row whose prompt leaves too little room.
+    """
+    counted = Lengths(base).conversations([row["prompt"] for row in rows])
+    longest, most = max(counted), limit(base)
+    if most and longest + completion > most:
+        row = rows[counted.index(longest)]["key"]
+        raise RlvrError(
+            f"{key}: {completion} and the {longest} tokens of the longest prompt (row {row!r}) are more than the model "
+            f"takes ({most}); lower it, or add filters: [{{tokens: {{max_prompt: {max(1, most - completion)}}}}}]"
+        )
+    return longest + completion

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from trl import SFTTrainer
@@ -43,13 +44,19 @@ def count_loss(trainer: SFTTrainer, demonstrations: int) -> tuple[int, int]:
 def _examples(trainer: SFTTrainer) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Lengths of examples and their numbers of tokens with loss; a packed row holds several examples."""
     for table in trainer.train_dataset.with_format("arrow").iter(batch_size=ROWS_AT_ONCE):
-        labels = table["labels"].combine_chunks()
         packed = "seq_lengths" in table.column_names
-        lengths = pc.list_flatten(table["seq_lengths"]) if packed else pc.list_value_length(labels)
+        lengths = pc.list_flatten(table["seq_lengths"]) if packed else pc.list_value_length(table["input_ids"])
         lengths = np.asarray(lengths).astype(np.int64)
-        before = np.concatenate([[0], np.cumsum(np.asarray(labels.flatten()) != IGNORED)])
+        before = np.concatenate([[0], np.cumsum(_carrying(table))])
         ends = np.cumsum(lengths)
         yield lengths, before[ends] - before[ends - lengths]
+
+
+def _carrying(table: pa.Table) -> np.ndarray:
+    """Whether each token of all rows carries loss: by TRL's labels, or by the mask that Unsloth leaves on a GPU."""
+    if "labels" in table.column_names:
+        return np.asarray(pc.list_flatten(table["labels"])) != IGNORED
+    return np.asarray(pc.list_flatten(table["completion_mask"])) != 0
 
 
 def require_apart(trainer: SFTTrainer) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,23 @@ from transformers import TrainerCallback, set_seed
 
 from rlvr import console
 from rlvr.engines import checkpoints
+from rlvr.engines.device import half
 from rlvr.errors import RlvrError
 
 
-def arguments(config: dict[str, Any], device: torch.device, output: Path) -> dict[str, Any]:
-    """Keyword arguments for TRL's config class: the user's options and those the workflow owns."""
+def arguments(
+    config: dict[str, Any], device: torch.device, output: Path, defaults: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Keyword arguments for TRL's config class: `defaults`, the user's options and those the workflow owns."""
     set_seed(config["seed"])
-    on_cpu = {"bf16": False, "dataloader_pin_memory": False} if device.type == "cpu" else {}
+    by_device = {"bf16": False, "dataloader_pin_memory": False} if device.type == "cpu" else {}
+    if half(device) == "float16":
+        by_device = {"bf16": False, "fp16": True}
     return {
-        "report_to": "none",
         "logging_steps": 1,
         "save_total_limit": 2,
-        **on_cpu,
+        **by_device,
+        **(defaults or {}),
         **config["trainer"],
         "output_dir": str(output),
         "seed": config["seed"],
@@ -56,6 +62,22 @@ class Progress(TrainerCallback):
         self._context.__exit__(None, None, None)
 
 
+@contextmanager
+def float32_adapter(model: torch.nn.Module) -> Iterator[None]:
+    """Undoes what TRL's trainers do to the adapter on a 4-bit base as they are made: they turn it to bfloat16, which
+    rounds the steps of a small learning rate away."""
+    before = {name: weights.detach().clone() for name, weights in _adapter(model)}
+    yield
+    for name, weights in _adapter(model):
+        if weights.dtype == torch.bfloat16:
+            weights.data = before.get(name, weights.data).float()
+
+
+def _adapter(model: torch.nn.Module) -> list[tuple[str, torch.nn.Parameter]]:
+    named = model.named_parameters()
+    return [(name, weights) for name, weights in named if weights.requires_grad and "lora_" in name]
+
+
 def train(
     trainer: Any,
     folder: Path,
@@ -84,6 +106,28 @@ def _require_finite(model: torch.nn.Module, title: str) -> None:
     for name, weights in model.named_parameters():
         if weights.requires_grad and not torch.isfinite(weights).all():
             raise RlvrError(f"{title}: training left weights that are not finite ({name}); lower the learning rate")
+
+
+RECORDED = (
+    *("per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate", "weight_decay", "warmup_steps"),
+    *("optim", "lr_scheduler_type", "max_grad_norm", "beta", "epsilon", "epsilon_high", "loss_type", "scale_rewards"),
+    *("mask_truncated_completions", "num_generations", "max_completion_length", "temperature", "bf16", "fp16"),
+)
+
+
+def facts(trainer: Any) -> dict[str, Any]:
+    """For the manifest: steps, seconds of training alone, and the arguments that TRL came to, whatever the engine."""
+    found = {name: getattr(trainer.args, name) for name in RECORDED if hasattr(trainer.args, name)}
+    if found.get("epsilon_high", 0) is None:  # as TRL reads it
+        found["epsilon_high"] = found["epsilon"]
+    seconds = [entry["train_runtime"] for entry in trainer.state.log_history if "train_runtime" in entry]
+    return {
+        "steps": trainer.state.global_step,
+        "train_seconds": seconds[-1] if seconds else None,
+        "arguments": {
+            name: value if isinstance(value, int | float | None) else str(value) for name, value in found.items()
+        },
+    }
 
 
 def write_metrics(trainer: Any, path: Path) -> None:

@@ -35,7 +35,7 @@ def run(config: dict[str, Any], *, train: Path, eval: Path, sft: Path, stats: Pa
     found = _splits(task, config, sizes)
     _check(name, sizes, found)
 
-    system = config["system_prompt"]
+    prompt = (config["system_prompt"], config["user_prompt"])
     training, demonstrated = found.train[: sizes["train"]], found.train[: sizes["sft"]]
     unreadable = _Unreadable(task)
     if len(training) >= len(demonstrated):
@@ -43,9 +43,9 @@ def run(config: dict[str, Any], *, train: Path, eval: Path, sft: Path, stats: Pa
     else:
         demonstrated = unreadable.counted(demonstrated)
     rows = {
-        "eval": tables.write_stream(eval, (_row(task, e, system) for e in _sound(task, found.eval)), tables.ITEM),
-        "train": tables.write_stream(train, (_row(task, e, system) for e in training), tables.ITEM),
-        "sft": tables.write_stream(sft, (_demonstration(task, e, system) for e in demonstrated), tables.DEMONSTRATION),
+        "eval": tables.write_stream(eval, (_row(task, e, prompt) for e in _sound(task, found.eval)), tables.ITEM),
+        "train": tables.write_stream(train, (_row(task, e, prompt) for e in training), tables.ITEM),
+        "sft": tables.write_stream(sft, (_demonstration(task, e, prompt) for e in demonstrated), tables.DEMONSTRATION),
     }
     facts = {
         "rows": rows,
@@ -123,15 +123,15 @@ def _tell(name: str, facts: dict[str, Any], stats: Path) -> None:
         )
 
 
-def _row(task: Task, example: Example, system: str | None) -> dict[str, Any]:
+def _row(task: Task, example: Example, prompt: tuple[str | None, str | None]) -> dict[str, Any]:
     return {
         "task": task.name,
         "key": example.key,
-        "prompt": task.prompt(example, system),
+        "prompt": task.prompt(example, *prompt),
         "example": tables.to_text(example),
     }
 
 
-def _demonstration(task: Task, example: Example, system: str | None) -> dict[str, Any]:
+def _demonstration(task: Task, example: Example, prompt: tuple[str | None, str | None]) -> dict[str, Any]:
     completion = [{"role": "assistant", "content": task.demonstrate(example)}]
-    return {**_row(task, example, system), "completion": completion}
+    return {**_row(task, example, prompt), "completion": completion}

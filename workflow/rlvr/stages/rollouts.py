@@ -12,8 +12,10 @@ import pyarrow.parquet as pq
 import torch
 
 from rlvr import console, plugin_options, provenance, tables
-from rlvr.engines import checkpoints, device, models
-from rlvr.engines.generation import Decoding, Generator
+from rlvr.engines import checkpoints, choice, device, models
+from rlvr.engines.decoding import Decoding
+from rlvr.engines.generation import Generator
+from rlvr.engines.lengths import Lengths
 from rlvr_plugins import Rollout
 from rlvr_plugins.guard import Judge
 from rlvr_plugins.manager import catalogue
@@ -28,21 +30,24 @@ def run(config: dict[str, Any], *, base: Path, rows: Path, rollouts: Path, sft: 
     What was sampled is saved as it goes; the same command goes on from there, with the same result.
     """
     chosen = device.choose(config["device"])
+    engine = choice.generation(config["engine"], chosen)
     inputs = [provenance.identity(path) for path in (base, *([sft] if sft else []), rows)]
-    key = checkpoints.key("rollouts", config=config, inputs=inputs)
+    key = checkpoints.key("rollouts", config=config, inputs=inputs, engine=engine)
     with checkpoints.kept(rollouts, key) as folder:
         prompts = pq.read_table(rows, columns=["key", "prompt"])
         order = list(range(len(prompts)))
         if config["sampling"]["target"] is not None:
             random.Random(f"rollouts {config['seed']}").shuffle(order)
-        sampled = _sample(config, order, prompts, base, sft, chosen, folder, rows)
+        sampled = _sample(config, engine, order, prompts, base, sft, chosen, folder, rows)
         table = pa.concat_tables([tables.ROLLOUT.empty_table(), *sampled]).sort_by("position")
         pq.write_table(table, rollouts)
-    return {"device": str(chosen), "prompts": len(set(table["position"].to_pylist())), "completions": len(table)}
+    facts = {"device": str(chosen), "engines": {"generation": engine}}
+    return {**facts, "prompts": len(set(table["position"].to_pylist())), "completions": len(table)}
 
 
 def _sample(
     config: dict[str, Any],
+    engine: str,
     order: list[int],
     prompts: pa.Table,
     base: Path,
@@ -62,9 +67,8 @@ def _sample(
             part = folder / f"part-{start:09d}.parquet"
             table = _read(part)
             if table is None:
-                generator = generator or _generator(sampling, base, sft, chosen)
-                torch.manual_seed(random.Random(f"{config['seed']} {start}").getrandbits(63))
-                table = _complete(generator, chunk, prompts)
+                generator = generator or _generator(config, engine, prompts, base, sft, chosen, folder)
+                table = _complete(generator, chunk, prompts, random.Random(f"{config['seed']} {start}").getrandbits(63))
                 _write(table, part)
             if wanted is None:
                 found += len(chunk)
@@ -79,9 +83,16 @@ def _sample(
         console.say(f"rollouts: {found} of {len(order)} prompts are wanted, fewer than target_size ({target})")
 
 
-def _generator(sampling: dict[str, Any], base: Path, sft: Path | None, chosen: torch.device) -> Generator:
-    dtype = torch.bfloat16 if chosen.type == "cuda" else torch.float32
-    model = models.merged(base, sft, chosen).to(dtype) if sft else models.load_model(base, chosen, dtype)
+def _generator(
+    config: dict[str, Any],
+    engine: str,
+    prompts: pa.Table,
+    base: Path,
+    sft: Path | None,
+    chosen: torch.device,
+    folder: Path,
+) -> Generator:
+    sampling = config["sampling"]
     decoding = Decoding(
         sampling["max_completion_tokens"],
         sampling["batch_size"],
@@ -89,12 +100,23 @@ def _generator(sampling: dict[str, Any], base: Path, sft: Path | None, chosen: t
         sampling["temperature"],
         sampling["top_p"],
     )
-    return Generator(model, models.load_tokenizer(base), decoding)
+    longest = max(Lengths(base).conversations(prompts["prompt"].to_pylist())) if engine == "vllm" else None
+    return Generator.open(engine, _start(base, sft, folder), chosen, decoding, longest=longest)
 
 
-def _complete(generator: Generator, chunk: list[int], prompts: pa.Table) -> pa.Table:
+def _start(base: Path, sft: Path | None, folder: Path) -> Path:
+    """A folder with the model that GRPO starts from; an adapter is merged into a copy below `folder`."""
+    if sft is None or not models.is_adapter(sft):
+        return sft or base
+    weights = folder / "model"
+    models.merged(base, sft).save_pretrained(weights)
+    models.load_tokenizer(base).save_pretrained(weights)
+    return weights
+
+
+def _complete(generator: Generator, chunk: list[int], prompts: pa.Table, seed: int) -> pa.Table:
     items = prompts.take(chunk).to_pylist()
-    completed = generator.complete([item["prompt"] for item in items])
+    completed = generator.complete([item["prompt"] for item in items], seed)
     found = [
         {"position": position, "key": item["key"], **completion}
         for position, item, completions in zip(chunk, items, completed, strict=True)

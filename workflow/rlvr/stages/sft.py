@@ -1,44 +1,33 @@
-"""SFT warm-start on the tasks' demonstrations, with TRL's SFTTrainer."""
+"""SFT warm-start on the tasks' demonstrations."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset
-from trl import SFTConfig, SFTTrainer
-
-from rlvr import provenance, tables
-from rlvr.engines import checkpoints, device, models, sft_data, training
+from rlvr.engines import choice, device, loading
 
 
-def run(config: dict[str, Any], *, base: Path, data: list[Path], policy: Path, metrics: Path) -> dict[str, Any]:
+def run(
+    config: dict[str, Any],
+    *,
+    base: Path,
+    data: list[Path],
+    policy: Path,
+    metrics: Path,
+    tracking: Path | None = None,
+) -> dict[str, Any]:
     """Trains on prompt and completion, with loss on the completion only.
 
-    `policy` gets the adapter, or all weights without one; `metrics` one row a logged step.
+    `policy` gets the adapter, or all weights without one; `metrics` one row a logged step. `tracking` says what else
+    gets the metrics; without it, nothing does.
     """
     chosen = device.choose(config["device"])
-    key = checkpoints.key("sft", config=config, inputs=[provenance.identity(path) for path in (base, *data)])
-    with checkpoints.kept(policy, key) as folder:
-        tokenizer = models.load_tokenizer(base)
-        model, fresh_adapter = models.load_for_training(base, None, config["adapter"], chosen)
-        rows = [{key: row[key] for key in ("prompt", "completion")} for row in tables.read_all(data)]
-        trainer = SFTTrainer(
-            model=model,
-            args=SFTConfig(**training.arguments(config, chosen, folder)),
-            train_dataset=Dataset.from_list(rows),
-            processing_class=tokenizer,
-            peft_config=fresh_adapter,
-        )
-        sft_data.require_apart(trainer)
-        tokens, with_loss = sft_data.count_loss(trainer, len(rows))
-        training.train(trainer, folder, training.Progress("sft", {"loss": "loss", "mean_token_accuracy": "accuracy"}))
-        models.save_policy(trainer.model, tokenizer, policy)
-        training.write_metrics(trainer, metrics)
-    return {
-        "device": str(chosen),
-        "examples": len(rows),
-        "tokens": tokens,
-        "tokens_with_loss": with_loss,
-        "steps": trainer.state.global_step,
-    }
+    wanted = config["engines"]
+    trainer = choice.training(wanted["training"], config["adapter"], chosen, wanted["obstacle"])
+    engine = loading.engine(trainer)
+    from rlvr.engines import sft  # after the engine, which may patch TRL
+
+    files = {"base": base, "data": data, "tracking": tracking, "policy": policy, "metrics": metrics}
+    facts = sft.train(config, engine, chosen, **files)
+    return {"device": str(chosen), "engines": {"training": trainer}, **facts}

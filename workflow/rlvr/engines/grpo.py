@@ -1,0 +1,148 @@
+"""GRPO with the configured rewards, with TRL's GRPOTrainer."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from trl import GRPOConfig, GRPOTrainer
+
+from rlvr import console, digests, provenance, tables
+from rlvr.engines import checkpoints, evaluation, lengths, models, reporting, training
+from rlvr.engines import rollouts as rollout_options
+from rlvr.engines.dynamic import Draws, DynamicTrainer
+from rlvr.engines.loading import Engine, Request
+from rlvr.errors import RlvrError
+from rlvr.growing import Growing
+from rlvr.rewards import Scorer, schema
+
+
+def train(
+    config: dict[str, Any],
+    engine: Engine,
+    rollouts: str,
+    device: torch.device,
+    *,
+    base: Path,
+    data: list[Path],
+    held_out: list[Path],
+    policy: Path,
+    metrics: Path,
+    completions: Path,
+    evaluated: Path,
+    sft: Path | None,
+    tracking: Path | None,
+) -> dict[str, Any]:
+    """Trains what `engine` loads, sampling by `rollouts`; returns facts for the manifest.
+
+    For the files see `stages.grpo`.
+    """
+    rows = _ordered(tables.read_all(data), config["order"])
+    rewards = {name: digests.reward(name) for name in config["rewards"]}
+    items = tables.read_all(held_out) if config["evaluate"] else []
+    verifiers = {name: digests.verifier(name) for name in sorted({row["task"] for row in [*rows, *items]})}
+    inputs = [provenance.identity(path) for path in (base, *([sft] if sft else []), *data, *held_out)]
+    decisive = {name: value for name, value in config.items() if name != "max_failures"}
+    engines = [engine.__name__, rollouts, *([digests.part("evaluation")] if config["evaluate"] else [])]
+    key = checkpoints.key("grpo", config=decisive, inputs=inputs, rewards=rewards, verifiers=verifiers, engines=engines)
+    with checkpoints.kept(policy, key) as folder, reporting.to(tracking, policy, key) as reported:
+        tokenizer = models.load_tokenizer(base)
+        sampled_by = rollout_options.arguments(rollouts, config["engines"]["server"])
+        options = training.arguments(config, device, folder, defaults=rollout_options.DEFAULTS) | sampled_by | reported
+        if config["order"] != "shuffled":
+            options["shuffle_dataset"] = False
+        options = engine.arguments("grpo", options)
+        arguments = GRPOConfig(**options, reward_weights=list(config["rewards"].values()))
+        _require_a_batch(len(rows), arguments)
+        longest = lengths.require_room(
+            base, rows, arguments.max_completion_length, "grpo.trainer.max_completion_length"
+        )
+        if config["evaluate"]:
+            most = config["evaluate"]["max_completion_tokens"]
+            longest = max(longest, lengths.require_room(base, items, most, "grpo.evaluate.max_completion_tokens"))
+        arguments.vllm_max_model_length = arguments.vllm_max_model_length or longest
+        share = arguments.vllm_gpu_memory_utilization if rollouts == "vllm_colocate" else None
+        checkpointing, synced = arguments.gradient_checkpointing, rollouts != "transformers"
+        request = Request(base, sft, config["adapter"], device, longest, config["seed"], checkpointing, share, synced)
+        model, fresh_adapter = engine.load(request)
+        ends = set(models.end_tokens(model, tokenizer))
+        log = Growing(folder / "sampled", schema(list(config["rewards"])))
+        keeping = {"log": log, "keep": config["keep_completions"], "group": arguments.num_generations}
+        scorer = Scorer(list(config["rewards"]), ends, config["max_failures"], config["seed"], **keeping)
+        dynamic = config["dynamic"]
+        draws = Draws(rows, config["seed"], dynamic["rest"]) if dynamic else None
+        kind = partial(DynamicTrainer, draws=draws, max_rounds=dynamic["max_rounds"]) if dynamic else GRPOTrainer
+        with training.float32_adapter(model):
+            trainer = kind(
+                model=model,
+                args=arguments,
+                reward_funcs=scorer.functions(),
+                train_dataset=Dataset.from_list(rows),
+                processing_class=tokenizer,
+                peft_config=fresh_adapter,
+            )
+        answers = Growing(folder / "evaluated", evaluation.SCHEMA)
+        evaluator = evaluation.Evaluator(items, config["evaluate"], answers) if config["evaluate"] else None
+        if evaluator:
+            evaluator.attach(trainer, tokenizer)
+        shown = {"reward": "reward", "accuracy/strict": "strict", "completions/mean_length": "tokens"}
+        kept = [(scorer, "sampled.json"), *([(draws, "draws.json")] if draws else [])]
+        kept += [(evaluator, "evaluated.json")] if evaluator else []
+        try:
+            training.train(
+                trainer,
+                folder,
+                training.Progress("grpo", shown),
+                resumable=_resumable(trainer, sft),
+                save=lambda checkpoint: [part.save(checkpoint / name) for part, name in kept],
+                load=lambda checkpoint: [part.load(checkpoint / name) for part, name in kept],
+            )
+        except RlvrError as error:
+            sampled = folder / completions.name
+            scorer.write(sampled)
+            raise RlvrError(f"{error}; what was sampled: {sampled}") from None
+        finally:
+            scorer.close()
+            if evaluator:
+                evaluator.close()
+        models.save_policy(trainer.model, tokenizer, policy)
+        training.write_metrics(trainer, metrics)
+        scorer.write(completions)
+        answers.write(evaluated)
+    return {
+        **training.facts(trainer),
+        "completions": scorer.sampled,
+        "rewards": rewards,
+        "failures": scorer.failures,
+    }
+
+
+def _require_a_batch(rows: int, arguments: GRPOConfig) -> None:
+    """Raises RlvrError where the rows do not fill one batch, which TRL would pass over in silence."""
+    needed = arguments.generation_batch_size // arguments.num_generations
+    if rows < needed:
+        raise RlvrError(
+            f"grpo: {rows} training rows are left, but one batch takes {needed} prompts; loosen the filters, or lower "
+            "grpo.trainer.per_device_train_batch_size"
+        )
+
+
+def _ordered(rows: list[dict[str, Any]], order: str) -> list[dict[str, Any]]:
+    """The rows of all tasks by their pass rates, in the order of the data where these are equal."""
+    if order == "shuffled":
+        return rows
+    return sorted(rows, key=lambda row: row["pass_rate"], reverse=order == "easy_first")
+
+
+def _resumable(trainer: GRPOTrainer, sft: Path | None) -> bool:
+    """Whether TRL can go on from a checkpoint of this run.
+
+    With a KL term on top of an earlier adapter it would silently restart from that adapter.
+    """
+    if trainer.args.beta and sft and models.is_adapter(sft):
+        console.note("beta > 0 on an SFT adapter: a killed run starts over, TRL can't resume it")
+        return False
+    return True

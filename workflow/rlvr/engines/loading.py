@@ -1,0 +1,67 @@
+"""What SFT and GRPO ask of the engine that loads their model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from rlvr import provenance
+from rlvr.engines.device import half
+
+
+@dataclass(frozen=True)
+class Request:
+    """A model to train.
+
+    start: an earlier stage's policy, an adapter on `base` or full weights; None: `base` itself.
+    adapter: the config's section; None: all weights are trained.
+    device: a torch device. longest: prompt and completion together, tokens.
+    checkpointing: activations are computed again instead of kept.
+    vllm: share of the GPU's memory for a vLLM engine beside the trained model; None: no such engine.
+    synced: weights are handed to vLLM during training.
+
+    Raises RlvrError where `start` was trained on another base.
+    """
+
+    base: Path
+    start: Path | None
+    adapter: dict[str, Any] | None
+    device: Any
+    longest: int
+    seed: int
+    checkpointing: bool = True
+    vllm: float | None = None
+    synced: bool = False
+
+    def __post_init__(self) -> None:
+        if self.start is not None:
+            provenance.require_trained_on(self.start, self.base)
+
+    @property
+    def dtype(self) -> str:
+        """Of weights that are not in 4 bits: what is trained is kept in float32, a frozen base on a GPU in 16 bits."""
+        return half(self.device) if self.adapter and self.device.type == "cuda" else "float32"
+
+
+class Engine(Protocol):
+    """A module that loads models to be trained."""
+
+    __name__: str
+
+    def arguments(self, stage: str, options: dict[str, Any]) -> dict[str, Any]:
+        """The options for TRL's config class, so that they mean what they mean to TRL. stage: `sft` or `grpo`."""
+
+    def load(self, request: Request) -> tuple[Any, Any]:
+        """The model and, when it needs a fresh adapter, that adapter's config."""
+
+
+def engine(name: str) -> Engine:
+    """`transformers` or `unsloth`. To be called before anything imports TRL, transformers or PEFT."""
+    if name == "unsloth":
+        from rlvr.engines import load_unsloth
+
+        return load_unsloth
+    from rlvr.engines import load_transformers
+
+    return load_transformers

@@ -1,0 +1,58 @@
+"""SFT warm-start on the tasks' demonstrations, with TRL's SFTTrainer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from trl import SFTConfig, SFTTrainer
+
+from rlvr import provenance, tables
+from rlvr.engines import checkpoints, lengths, models, reporting, sft_data, training
+from rlvr.engines.loading import Engine, Request
+
+
+def train(
+    config: dict[str, Any],
+    engine: Engine,
+    device: torch.device,
+    *,
+    base: Path,
+    data: list[Path],
+    policy: Path,
+    metrics: Path,
+    tracking: Path | None,
+) -> dict[str, Any]:
+    """Trains what `engine` loads; returns facts for the manifest. For the files see `stages.sft`."""
+    inputs = [provenance.identity(path) for path in (base, *data)]
+    key = checkpoints.key("sft", config=config, inputs=inputs, engine=engine.__name__)
+    with checkpoints.kept(policy, key) as folder, reporting.to(tracking, policy, key) as reported:
+        tokenizer = models.load_tokenizer(base)
+        options = training.arguments(config, device, folder) | reported
+        arguments = SFTConfig(**engine.arguments("sft", options))
+        longest = lengths.within(base, arguments.max_length)
+        checkpointing = arguments.gradient_checkpointing
+        request = Request(base, None, config["adapter"], device, longest, config["seed"], checkpointing)
+        model, fresh_adapter = engine.load(request)
+        rows = [{key: row[key] for key in ("prompt", "completion")} for row in tables.read_all(data)]
+        with training.float32_adapter(model):
+            trainer = SFTTrainer(
+                model=model,
+                args=arguments,
+                train_dataset=Dataset.from_list(rows),
+                processing_class=tokenizer,
+                peft_config=fresh_adapter,
+            )
+        sft_data.require_apart(trainer)
+        tokens, with_loss = sft_data.count_loss(trainer, len(rows))
+        training.train(trainer, folder, training.Progress("sft", {"loss": "loss", "mean_token_accuracy": "accuracy"}))
+        models.save_policy(trainer.model, tokenizer, policy)
+        training.write_metrics(trainer, metrics)
+    return {
+        "examples": len(rows),
+        "tokens": tokens,
+        "tokens_with_loss": with_loss,
+        **training.facts(trainer),
+    }

@@ -63,10 +63,8 @@ def rollouts(wanted: str, trainer: str, adapter: dict[str, Any] | None, device: 
     held = SimpleNamespace(**adapter) if adapter else None
     if wanted != "auto":
         name, reason = wanted, "as configured"
-    elif device.type != "cuda":
-        name, reason = "transformers", f"auto: on a {device.type.upper()}"
-    elif not installed("vllm"):
-        name, reason = "transformers", "auto: vLLM is not installed"
+    elif lack := _lack_for_vllm(device):
+        name, reason = "transformers", f"auto: {lack}"
     elif trainer == "transformers" and held:
         name, reason = "transformers", "auto: TRL alone would merge the adapter into the base at every step"
     else:
@@ -84,15 +82,19 @@ def generation(wanted: str, device: torch.device) -> str:
     """`transformers` or `vllm`, for evaluation and sampling outside GRPO."""
     if wanted != "auto":
         name, reason = wanted, "as configured"
-    elif device.type != "cuda":
-        name, reason = "transformers", f"auto: on a {device.type.upper()}"
-    elif not installed("vllm"):
-        name, reason = "transformers", "auto: vLLM is not installed"
+    elif lack := _lack_for_vllm(device):
+        name, reason = "transformers", f"auto: {lack}"
     else:
         name, reason = "vllm", "auto: on a GPU"
     if name == "vllm":
         require("vllm", "engines.generation", "generation: transformers")
     return _said("generation", name, reason)
+
+
+def _lack_for_vllm(device: torch.device) -> str | None:
+    if device.type != "cuda":
+        return f"on a {device.type.upper()}"
+    return None if installed("vllm") else "vLLM is not installed"
 
 
 def _said(what: str, name: str, reason: str) -> str:

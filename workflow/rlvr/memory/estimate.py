@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import nullcontext
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -19,6 +20,11 @@ from rlvr.memory.simulation import Ledger, model_of
 MIB = 2**20
 RUNTIME = {"sft": 525 * MIB, "grpo": 520 * MIB, "rollouts": 480 * MIB, "evaluation": 480 * MIB}
 """Of a stage on a CPU whose model and data are next to nothing: interpreter and libraries."""
+BESIDE = {
+    "bitsandbytes": {"sft": 70 * MIB, "grpo": 70 * MIB, "rollouts": 55 * MIB, "evaluation": 55 * MIB},
+    "vllm": {"grpo": 135 * MIB},
+}
+"""What PEFT and TRL import beside, where it is installed, used or not: with bitsandbytes also torchao and wandb."""
 CUDA_RUNTIME = 600 * MIB
 """Context and library workspaces on a GPU; not measured here."""
 VLLM = {"cpu": 2 * GIB, "cuda": GIB}
@@ -208,4 +214,6 @@ def _state(weights: torch.Tensor, optimiser: str) -> int:
 def _around(stage: str, model: PreTrainedConfig, device: str, rows: int) -> dict[str, int]:
     if device == "cuda":
         return {"runtime": CUDA_RUNTIME}
-    return {"runtime": RUNTIME[stage] + model.vocab_size * TOKEN, **({"rows": rows * ROW} if rows else {})}
+    beside = sum(sizes.get(stage, 0) for package, sizes in BESIDE.items() if find_spec(package))
+    runtime = RUNTIME[stage] + beside + model.vocab_size * TOKEN
+    return {"runtime": runtime, **({"rows": rows * ROW} if rows else {})}

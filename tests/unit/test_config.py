@@ -12,7 +12,7 @@ import yaml
 from trl.trainer import grpo_trainer
 
 from conftest import MICRO, ROOT
-from rlvr import config, generated, slices, trainer_options
+from rlvr import comparison, config, generated, slices, trainer_options
 from rlvr.errors import RlvrError
 
 
@@ -119,7 +119,7 @@ def with_value(path: str, value: object) -> dict:
             {**MICRO["grpo"], "order": "easy_first", "dynamic": {}},
             "grpo.order: easy_first goes without dynamic",
         ),
-        ("filters", ["duplicates"] * 100, "filters: 100 filters are not possible; allowed: up to 99"),
+        ("filters", ["duplicates"] * 100, "filters: 100 filters are not possible; allowed: up to 98"),
         ("filters", {"duplicates": {}}, 'filters: {"duplicates": {}} is not possible; allowed: a list'),
         ("grpo.trainer.num_iterations", 0, "grpo.trainer.num_iterations: 0 is not possible; allowed: 1 or more"),
         (
@@ -212,7 +212,7 @@ def test_variants_share_all_but_grpo(tmp_path):
 
 def test_without_a_warm_start_there_is_no_sft_arm(tmp_path):
     loaded = load(tmp_path, {**MICRO, "sft": None})
-    assert slices.arms(loaded) == ["base", "grpo/dapo/seed0", "grpo/dr_grpo/seed0"]
+    assert comparison.arms(loaded) == ["base", "grpo/dapo/seed0", "grpo/dr_grpo/seed0"]
     assert "sft" not in slices.of(loaded)
 
 
@@ -237,7 +237,7 @@ def two_warm_starts(tmp_path: Path, **changes) -> config.Config:
 def test_each_warm_start_is_an_arm_and_grpo_says_from_which_it_starts(tmp_path):
     grpo = {**MICRO["grpo"], "start": "a", "variants": {"dapo": {}, "other": {"start": "b"}}}
     loaded = two_warm_starts(tmp_path, grpo=grpo)
-    assert slices.arms(loaded) == ["base", "sft/a", "sft/b", "grpo/dapo/seed0", "grpo/other/seed0"]
+    assert comparison.arms(loaded) == ["base", "sft/a", "sft/b", "grpo/dapo/seed0", "grpo/other/seed0"]
     assert [loaded.start_of(name) for name in grpo["variants"]] == ["sft/a", "sft/b"]
     cut = slices.of(loaded)
     assert "sft" not in cut and cut["sft/b"]["trainer"] == {**cut["sft/a"]["trainer"], "learning_rate": 1e-4}

@@ -1,4 +1,5 @@
-# Requires: base model, demonstrations. Makes: the warm-started policy, or one a variant, shared by GRPO's variants.
+# Requires: base model, demonstrations. Makes: the warm-started policy, or one a variant, shared by GRPO's variants;
+# and the control that goes on from it.
 
 
 rule sft:
@@ -24,5 +25,33 @@ rule sft:
         versions=versions_of_training,
     shell:
         "rlvr sft --config {input.config} --base {input.base} --data {input.data}"
+        " --policy {output.policy} --metrics {output.metrics}"
+        " --tracking {input.tracking} --manifest {output.manifest} --log {log}"
+
+
+rule sft_longer:
+    input:
+        config="results/{experiment}/config/sft/longer.json",
+        tracking=ancient("results/{experiment}/config/tracking/sft/longer.json"),
+        base=ancient(rules.base.output.weights),
+        base_manifest=rules.base.output.manifest,
+        start=ancient(warm_started("policy")),
+        start_manifest=warm_started("manifest.json"),
+        data=[rows(task, "sft") for task in sft_tasks],
+    output:
+        policy=directory("results/{experiment}/sft/longer/policy"),
+        metrics="results/{experiment}/sft/longer/metrics.parquet",
+        manifest="results/{experiment}/sft/longer/manifest.json",
+    log:
+        "results/{experiment}/logs/sft/longer.log",
+    cache: True
+    threads: config_.threads
+    resources:
+        gpu=1,
+    params:
+        code=digests.stage("sft"),
+        versions=versions_of_training,
+    shell:
+        "rlvr sft --config {input.config} --base {input.base} --start {input.start} --data {input.data}"
         " --policy {output.policy} --metrics {output.metrics}"
         " --tracking {input.tracking} --manifest {output.manifest} --log {log}"

@@ -9,8 +9,9 @@ import torch
 from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
-from rlvr import provenance, tables
+from rlvr import protocol, protocol_lock, provenance, tables
 from rlvr.engines import checkpoints, lengths, models, reporting, sft_data, training
+from rlvr.engines.frozen import Frozen
 from rlvr.engines.loading import Engine, Request
 
 
@@ -20,13 +21,14 @@ def train(
     device: torch.device,
     *,
     base: Path,
+    start: Path | None,
     data: list[Path],
     policy: Path,
     metrics: Path,
     tracking: Path | None,
 ) -> dict[str, Any]:
     """Trains what `engine` loads; returns facts for the manifest. For the files see `stages.sft`."""
-    inputs = [provenance.identity(path) for path in (base, *data)]
+    inputs = [provenance.identity(path) for path in (base, *([start] if start else []), *data)]
     key = checkpoints.key("sft", config=config, inputs=inputs, engine=engine.__name__)
     with checkpoints.kept(policy, key) as folder, reporting.to(tracking, policy, key) as reported:
         tokenizer = models.load_tokenizer(base)
@@ -34,9 +36,10 @@ def train(
         arguments = SFTConfig(**engine.arguments("sft", options))
         longest = lengths.within(base, arguments.max_length)
         checkpointing = arguments.gradient_checkpointing
-        request = Request(base, None, config["adapter"], device, longest, config["seed"], checkpointing)
+        request = Request(base, start, config["adapter"], device, longest, config["seed"], checkpointing)
         model, fresh_adapter = engine.load(request)
-        rows = [{key: row[key] for key in ("prompt", "completion")} for row in tables.read_all(data)]
+        read = tables.read_all(data)
+        rows = [{key: row[key] for key in ("prompt", "completion")} for row in read]
         with training.float32_adapter(model):
             trainer = SFTTrainer(
                 model=model,
@@ -45,14 +48,25 @@ def train(
                 processing_class=tokenizer,
                 peft_config=fresh_adapter,
             )
+        met = protocol_lock.meet(
+            read,
+            files=data,
+            models=[base, *([start] if start else [])],
+            tokenizer=trainer.processing_class,
+            ends=models.end_tokens(trainer.model, trainer.processing_class),
+            max_prompt_tokens=longest,
+        )
         sft_data.require_apart(trainer)
         tokens, with_loss = sft_data.count_loss(trainer, len(rows))
-        training.train(trainer, folder, training.Progress("sft", {"loss": "loss", "mean_token_accuracy": "accuracy"}))
+        shown = {"loss": "loss", "mean_token_accuracy": "accuracy"}
+        held = training.train(trainer, folder, training.Progress("sft", shown), Frozen(trainer.model, base))
         models.save_policy(trainer.model, tokenizer, policy)
         training.write_metrics(trainer, metrics)
     return {
         "examples": len(rows),
         "tokens": tokens,
         "tokens_with_loss": with_loss,
+        "protocol": protocol.facts(met),
         **training.facts(trainer),
+        **held,
     }

@@ -15,12 +15,13 @@ def run(
     data: list[Path],
     policy: Path,
     metrics: Path,
+    start: Path | None = None,
     tracking: Path | None = None,
 ) -> dict[str, Any]:
     """Trains on prompt and completion, with loss on the completion only.
 
-    `policy` gets the adapter, or all weights without one; `metrics` one row a logged step. `tracking` says what else
-    gets the metrics; without it, nothing does.
+    It goes on from the policy `start`, or begins with `base` without one. `policy` gets the adapter, or all weights
+    without one; `metrics` one row a logged step. `tracking` says what else gets the metrics; without it, nothing does.
     """
     chosen = device.choose(config["device"])
     wanted = config["engines"]
@@ -28,6 +29,6 @@ def run(
     engine = loading.engine(trainer)
     from rlvr.engines import sft  # after the engine, which may patch TRL
 
-    files = {"base": base, "data": data, "tracking": tracking, "policy": policy, "metrics": metrics}
+    files = {"base": base, "start": start, "data": data, "tracking": tracking, "policy": policy, "metrics": metrics}
     facts = sft.train(config, engine, chosen, **files)
     return {"device": str(chosen), "engines": {"training": trainer}, **facts}

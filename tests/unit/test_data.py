@@ -96,9 +96,12 @@ from rlvr_plugins import Example, Task, Verdict, hookimpl
 @dataclass(frozen=True)
 class Options:
     shared: bool = False
+    twice: bool = False
 
 def splits(options, train, eval, seed):
     items = [Example(str(n), {"n": n}) for n in range(4)]
+    if options.twice:
+        return items[:2], [items[2], items[2]]
     return items[:2], items[1:] if options.shared else items[2:]
 
 def user(example): return "x"
@@ -117,6 +120,7 @@ def test_held_out_items_of_any_task_are_distinct_and_can_be_judged(installed, tm
     for options, expected in (
         ({}, "tasks.stranger: the held-out item '3' can't be judged: no number"),
         ({"shared": True}, "tasks.stranger: 1 items are in both train and eval, such as '1'"),
+        ({"twice": True}, "tasks.stranger: held-out items 1 and 2 are the same question, '2', which would count twice"),
     ):
         with pytest.raises(RlvrError, match=expected):
             run(tmp_path, {**chosen, "options": options})

@@ -7,7 +7,7 @@ import json
 import pytest
 from test_config import load
 
-from rlvr import slices
+from rlvr import comparison, slices
 from rlvr.stages import data
 from rlvr_plugins import Example
 from rlvr_plugins.manager import catalogue
@@ -53,7 +53,7 @@ def test_an_arms_own_prompt_stands_in_its_generate_slice_only(tmp_path):
     cut = slices.of(loaded)
     system = catalogue().task("gsm8k").system
     assert cut["generate/base/gsm8k"]["prompt"] == {"task": "gsm8k", "system_prompt": system, "user_prompt": USER}
-    names = {arm: slices.generate_slice(loaded, arm, "gsm8k", "greedy") for arm in slices.arms(loaded)}
+    names = {arm: slices.generate_slice(loaded, arm, "gsm8k", "greedy") for arm in comparison.arms(loaded)}
     assert names == {"base": "generate/base/gsm8k", "sft": "generate", "grpo/grpo/seed0": "generate"}
     changed = {name for name in plain if plain[name] != cut[name]}
     assert changed == {"report"}
@@ -61,7 +61,7 @@ def test_an_arms_own_prompt_stands_in_its_generate_slice_only(tmp_path):
 
 def test_what_an_arm_leaves_out_stays_as_in_training(tmp_path):
     loaded = load(tmp_path, experiment(system_prompt=SYSTEM, prompts={"grpo": {"system_prompt": ""}, "sft": {}}))
-    found = {arm: slices.prompt(loaded, "gsm8k", arm) for arm in ("", "base", "sft", "grpo/grpo/seed0")}
+    found = {arm: comparison.prompt(loaded, "gsm8k", arm) for arm in ("", "base", "sft", "grpo/grpo/seed0")}
     assert found["sft"] == found["base"] == found[""] == {"system_prompt": SYSTEM, "user_prompt": None}
     assert found["grpo/grpo/seed0"] == {"system_prompt": "", "user_prompt": None}
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from rlvr import provenance, tables
 from rlvr.engines import checkpoints, device, generation, models
-from rlvr.engines.decoding import Decoding
+from rlvr.engines.decoding import Decoding, Sampled
 from rlvr.errors import RlvrError
 from rlvr.stages import export, generate, grpo, score, sft
 
@@ -30,6 +30,7 @@ GRPO = {
     "rewards": {"correctness": 1.0, "format": 0.1},
     "dynamic": None,
     "max_failures": 0.1,
+    "max_logp_difference": 0.5,
     "keep_completions": None,
     "evaluate": None,
     "order": "shuffled",
@@ -183,6 +184,8 @@ def test_samples_are_drawn_by_the_seed_under_the_arms_own_prompt_and_each_is_jud
     assert [row["key"] for row in found[0]] == [item["key"] for item in items for _ in range(3)]
     assert found[0] == found[1] != found[2]
     assert len({row["completion"] for row in found[0][:3]}) > 1
+    for row in found[0]:
+        assert len(row["logprobs"]) == row["tokens"] and max(row["logprobs"]) <= 0
     for row, item in zip(found[0][::3], items, strict=True):
         assert row["prompt"] == [{"role": "system", "content": "Add."}, item["prompt"][-1]]
 
@@ -196,9 +199,9 @@ def test_samples_are_drawn_by_the_seed_under_the_arms_own_prompt_and_each_is_jud
 
 def test_a_completion_ends_at_the_end_token():
     tokenizer = SimpleNamespace(decode=lambda ids, skip_special_tokens: ids)
-    ended = generation.completion_of([5, 6, 2, 0, 0], [2], tokenizer)
-    cut = generation.completion_of([5, 6, 7], [2], tokenizer)
-    assert ended == {"completion": [5, 6], "tokens": 3, "finish": "stop"}
+    ended = generation.completion_of(Sampled([5, 6, 2, 0, 0], [-1.0, -2.0, -3.0, 0.0, 0.0]), [2], tokenizer)
+    cut = generation.completion_of(Sampled([5, 6, 7]), [2], tokenizer)
+    assert ended == {"completion": [5, 6], "tokens": 3, "finish": "stop", "logprobs": [-1.0, -2.0, -3.0]}
     assert cut == {"completion": [5, 6, 7], "tokens": 3, "finish": "length"}
 
 

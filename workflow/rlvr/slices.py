@@ -1,16 +1,20 @@
-"""Cuts an experiment into what each stage depends on, and lists what it reads and compares."""
+"""Cuts an experiment into what each stage depends on, and lists what it reads."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
-from rlvr import plugin_options, trackers
-from rlvr.config import Config, Tiny, task_options
+from rlvr import controls, leakage, plugin_options, second_opinions, trackers
+from rlvr.cells import AS, TRAINING
+from rlvr.comparison import arms, cells, own_prompts, prompt, prompt_of, starts, texts
+from rlvr.config import Config, task_options
 from rlvr.errors import RlvrError
 from rlvr.filters import Step
 from rlvr.memory import shapes
+from rlvr.sections import Tiny
 from rlvr_plugins.manager import catalogue
 
 DEFAULT_EPOCHS = 3.0
@@ -19,8 +23,18 @@ DEFAULT_EPOCHS = 3.0
 
 def source_files(config: Config, task: str) -> list[str]:
     """Local files that a task's items come from."""
+    return _files(task, config.tasks[task].options)
+
+
+def second_files(config: Config, task: str) -> list[str]:
+    """Local files that a task's second labels come from."""
+    section = config.tasks[task].second_labels
+    return _files(section.task, section.options)
+
+
+def _files(task: str, options: dict[str, Any]) -> list[str]:
     plugin = catalogue().task(task)
-    return list(plugin.files(task_options(task, config.tasks[task].options))) if plugin.files else []
+    return list(plugin.files(task_options(task, options))) if plugin.files else []
 
 
 def reads_answers(config: Config, task: str) -> bool:
@@ -45,6 +59,7 @@ def grpo_variant(config: Config, name: str) -> dict[str, Any]:
         "trainer": _trainer(config, config.grpo.trainer, variant.trainer),
         "dynamic": dynamic and dynamic.model_dump(),
         "max_failures": config.grpo.max_failures,
+        "max_logp_difference": config.grpo.max_logp_difference,
         "keep_completions": config.grpo.keep_completions,
         "order": variant.order or config.grpo.order,
     }
@@ -54,6 +69,20 @@ def sft_options(config: Config, arm: str) -> dict[str, Any]:
     """Trainer options of a warm-start, those of its variant laid over those of `sft`."""
     variant = config.sft.variants.get(arm.partition("/")[2])
     return {**config.sft.trainer, **(variant.trainer if variant else {})}
+
+
+def _longer(config: Config) -> dict[str, Any]:
+    """Trainer options of the control `sft_longer`: those of the warm-start, for as many rows as GRPO samples."""
+    variant = next(iter(config.grpo.variants))
+    options = sft_options(config, config.start_of(variant))
+    grpo = grpo_variant(config, variant)["trainer"]
+    group = grpo.get("num_generations") or 8
+    if grpo.get("max_steps", -1) > 0:
+        rows = _prompts_asked(grpo) * group
+        size = options.get("per_device_train_batch_size", 8) * options.get("gradient_accumulation_steps", 1)
+        return {**options, "max_steps": math.ceil(rows / size)}
+    epochs = grpo.get("num_train_epochs", DEFAULT_EPOCHS) * group
+    return {key: value for key, value in options.items() if key != "max_steps"} | {"num_train_epochs": epochs}
 
 
 def _trainer(config: Config, *options: dict[str, Any]) -> dict[str, Any]:
@@ -70,68 +99,28 @@ def _in_micro_batches(trainer: dict[str, Any], most: int | None) -> dict[str, An
     return {**trainer, "per_device_train_batch_size": size, "gradient_accumulation_steps": rows // size}
 
 
-def own_prompt(config: Config, task: str, arm: str) -> bool:
-    """Whether an arm answers a task under another prompt than that of training."""
-    return arm.partition("/")[0] in config.tasks[task].prompts
-
-
-def prompt(config: Config, task: str, arm: str = "") -> dict[str, str | None]:
-    """System and user prompt under which an arm answers a task, or that of training; a user prompt of None: the
-    task's own message."""
-    training, plugin = config.tasks[task], catalogue().task(task)
-    own = training.prompts.get(arm.partition("/")[0])
-    found = {"system_prompt": plugin.system, "user_prompt": None}
-    for given in (training, own):
-        for key in found:
-            if given is not None and getattr(given, key) is not None:
-                found[key] = getattr(given, key)
-    return found
-
-
-def decodings(config: Config) -> list[str]:
-    """How the held-out items are answered: `greedy`, and `sampled` where the config asks for it."""
-    return ["greedy", *(["sampled"] if config.evaluation.sampled else [])]
-
-
 def generate_slice(config: Config, arm: str, task: str, decoding: str) -> str:
-    """Name of the slice for answering a task with an arm: one for all arms that answer under the prompt of training."""
-    kind = arm.partition("/")[0]
-    own = f"{kind}/{task}" if own_prompt(config, task, arm) else ""
-    return "/".join(part for part in ("generate", own, "" if decoding == "greedy" else decoding) if part)
+    """Name of the slice for answering a task with an arm: one for all that answer under the same prompt."""
+    whose, mode = prompt_of(config, arm, task, decoding), decoding.partition(AS)[0]
+    own = "" if whose == TRAINING else f"{whose}/{task}"
+    return "/".join(part for part in ("generate", own, "" if mode == "greedy" else mode) if part)
 
 
 def _generate(config: Config) -> dict[str, dict[str, Any]]:
     """The slices of `generate`. An arm's own prompt stands in its slice, those of training lie in the data."""
-    common = config.evaluation.model_dump(exclude={"sampled"})
+    common = config.evaluation.model_dump(include={"max_completion_tokens", "batch_size"})
     common |= {"engine": config.engines.generation, "device": config.device}
     sampled = config.evaluation.sampled
     sampling = sampled and {**sampled.model_dump(exclude={"pass_at"}), "seed": config.seed}
     cut = {}
-    for arm in arms(config):
-        for task, settings in config.tasks.items():
-            if settings.eval == 0:
-                continue
-            own = {"task": task, **prompt(config, task, arm)} if own_prompt(config, task, arm) else None
-            for decoding in decodings(config):
-                cut[generate_slice(config, arm, task, decoding)] = {
-                    **common,
-                    "sampled": None if decoding == "greedy" else sampling,
-                    "prompt": own,
-                }
+    for cell in cells(config):
+        own = None if cell.prompt == TRAINING else {"task": cell.task, **prompt(config, cell.task, cell.prompt)}
+        cut[generate_slice(config, cell.arm, cell.task, cell.decoding)] = {
+            **common,
+            "sampled": None if cell.mode == "greedy" else sampling,
+            "prompt": own,
+        }
     return cut
-
-
-def _prompts(config: Config) -> list[dict[str, Any]]:
-    """What the report says of prompts, for each task of which an arm has its own: that one and that of training."""
-    shown = []
-    for task, settings in config.tasks.items():
-        kinds = [
-            kind for kind in dict.fromkeys(arm.partition("/")[0] for arm in arms(config)) if kind in settings.prompts
-        ]
-        if kinds and settings.eval != 0:
-            shown.append({"task": task, "arm": "all others", **prompt(config, task)})
-            shown += [{"task": task, "arm": kind, **prompt(config, task, kind)} for kind in kinds]
-    return shown
 
 
 def _demand(config: Config, task: str) -> dict[str, Any]:
@@ -167,6 +156,7 @@ def of(config: Config) -> dict[str, dict[str, Any]]:
     cut = {
         "base": {"base": whole["base"], "seed": config.seed, "device": "cpu"},
         "export": {"dtype": config.export.dtype},
+        "gate": {**whole["gate"], "device": config.device},
         **_generate(config),
         "report": {
             **whole["report"],
@@ -174,9 +164,15 @@ def of(config: Config) -> dict[str, dict[str, Any]]:
             "base": whole["base"],
             "tasks": [name for name, task in config.tasks.items() if task.eval != 0],
             "steps": {task: [step.name for step in config.steps(task)] for task in config.tasks},
+            "leakage": _leakage(config),
+            "second": _second(config),
             "arms": arms(config),
+            "controls": controls.arms(config.controls, config.seeds[0]),
+            "starts": starts(config),
+            "cells": [dataclasses.asdict(cell) for cell in cells(config)],
             "sampled": config.evaluation.sampled and config.evaluation.sampled.model_dump(),
-            "prompts": _prompts(config),
+            "prompts": own_prompts(config),
+            "protocols": texts(config),
             "variants": {
                 name: {
                     **_shown(grpo_variant(config, name)),
@@ -188,7 +184,7 @@ def of(config: Config) -> dict[str, dict[str, Any]]:
         },
     }
     for name, task in whole["tasks"].items():
-        own = {key: value for key, value in task.items() if key not in ("filters", "prompts")}
+        own = {key: value for key, value in task.items() if key not in ("filters", "prompts", "second_labels")}
         cut[f"data/{name}"] = {"task": name, **own, "with_sft": config.sft is not None, "seed": config.seed}
         for step in config.steps(name):
             cut[f"filter/{name}/{step.name}"] = _step(name, step)
@@ -210,20 +206,23 @@ def of(config: Config) -> dict[str, dict[str, Any]]:
         own = sft_options(config, arm)
         cut[f"tracking/{arm}"] = trackers.settings(own, config.experiment, arm)
         cut[arm] = {"trainer": _trainer(config, own), **training, "engines": engines, "seed": config.seed}
-    for name in config.grpo.variants:
-        for seed in config.seeds:
-            engines = {key: whole["engines"][key] for key in ("training", "rollouts", "server")} | {
-                "obstacle": obstacle
-            }
-            arm, trainer = f"grpo/{name}/seed{seed}", {**config.grpo.trainer, **config.grpo.variants[name].trainer}
-            cut[f"tracking/{arm}"] = trackers.settings(trainer, config.experiment, arm)
-            cut[f"grpo/{name}/seed{seed}"] = {
-                **grpo_variant(config, name),
-                **training,
-                "evaluate": _evaluate(config, name),
-                "engines": engines,
-                "seed": seed,
-            }
+    if "sft_longer" in config.controls:
+        arm = f"sft/{controls.LONGER}"
+        own = _longer(config)
+        cut[f"tracking/{arm}"] = trackers.settings(own, config.experiment, arm)
+        cut[arm] = {"trainer": _trainer(config, own), **training, "engines": engines, "seed": config.seed}
+    for name, seed in config.runs():
+        engines = {key: whole["engines"][key] for key in ("training", "rollouts", "server")} | {"obstacle": obstacle}
+        arm, trainer = f"grpo/{name}/seed{seed}", {**config.grpo.trainer, **config.grpo.variants[name].trainer}
+        cut[f"tracking/{arm}"] = trackers.settings(trainer, config.experiment, arm)
+        cut[arm] = {
+            **grpo_variant(config, name),
+            **training,
+            "evaluate": _evaluate(config, name),
+            "engines": engines,
+            "seed": seed,
+        }
+    cut |= _second_opinions(config)
     cut["preflight"] = shapes.of(config, cut)
     return cut
 
@@ -239,12 +238,55 @@ def _evaluate(config: Config, variant: str) -> dict[str, Any] | None:
     return {**found, "max_completion_tokens": longest, "seed": config.seed}
 
 
+def _second(config: Config) -> dict[str, Any]:
+    """Which second opinions there are: tasks judged by lm-eval, tasks with other labels, what is answered again."""
+    labels = {name: task.second_labels.task for name, task in config.tasks.items() if task.second_labels}
+    variant, seed = config.runs()[0]
+    again = [name for name, task in config.tasks.items() if task.eval != 0] if second_opinions.repeated(config) else []
+    return {
+        "lm_eval": second_opinions.judged_by_lm_eval(config),
+        "labels": labels,
+        "repeat": {"arm": f"grpo/{variant}/seed{seed}", "tasks": again},
+    }
+
+
+def _second_opinions(config: Config) -> dict[str, dict[str, Any]]:
+    """The slices of second opinions."""
+    found, cut = _second(config), {}
+    common = {**config.evaluation.model_dump(include={"max_completion_tokens", "batch_size"}), "device": config.device}
+    for task in found["lm_eval"]:
+        cut[f"lm_eval/{task}"] = {"task": task, **common}
+    for task, other in found["labels"].items():
+        nothing = dict.fromkeys(("train", "sft"), 0) | dict.fromkeys(("eval", "system_prompt", "user_prompt"))
+        options = config.tasks[task].second_labels.options
+        data = {"task": other, **nothing, "options": options, "with_sft": False, "seed": config.seed}
+        cut[f"data/{task}/second"] = data
+        cut[f"relabel/{task}"] = {"task": task, "second": other}
+    for task in found["repeat"]["tasks"]:
+        more = {"engine": config.engines.generation, "items": second_opinions.repeated(config), "seed": config.seed}
+        cut[f"repeat/{task}"] = {"task": task, **common, **more}
+    return cut
+
+
+def _leakage(config: Config) -> dict[str, dict[str, Any]]:
+    """The step that checks each task's rows for leakage, and the words in a row that it counts besides."""
+    found: dict[str, dict[str, Any]] = {"steps": {}, "ngrams": {}}
+    for task in config.tasks:
+        if config.has_rows(task):
+            step = leakage.step_of(config.steps(task))
+            found["steps"][task] = step and step.name
+            if step and step.leakage and step.leakage["ngram"]:
+                found["ngrams"][task] = step.leakage["ngram"]
+    return found
+
+
 def _shown(variant: dict[str, Any]) -> dict[str, Any]:
     return {key: variant[key] for key in ("rewards", "order", "dynamic")}
 
 
 def _step(task: str, step: Step) -> dict[str, Any]:
-    return {"task": task, "step": step.name, "filter": step.filter, "options": step.options, "splits": step.splits}
+    what = {"task": task, "step": step.name, "filter": step.filter, "options": step.options, "splits": step.splits}
+    return {**what, "leakage": step.leakage}
 
 
 def _rollouts(config: Config, task: str, step: Step) -> dict[str, Any]:
@@ -256,9 +298,3 @@ def _rollouts(config: Config, task: str, step: Step) -> dict[str, Any]:
         raise RlvrError(f"filter {step.filter!r}: a target needs `wanted`")
     where = {"engine": config.engines.generation, "device": config.device}
     return {"task": task, **bounds, "sampling": sampling, "seed": config.seed, **where}
-
-
-def arms(config: Config) -> list[str]:
-    """The models the report compares: base, sft or sft/<variant>, grpo/<variant>/seed<k>."""
-    trained = [f"grpo/{name}/seed{seed}" for name in config.grpo.variants for seed in config.seeds]
-    return ["base", *config.sft_arms(), *trained]

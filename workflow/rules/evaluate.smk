@@ -6,6 +6,7 @@ rule generate:
         config=slice_of_generate,
         model=ancient(weights_of),
         model_manifest="results/{experiment}/model/{arm}/manifest.json",
+        gate=lambda w: ancient(gate_of(w)),
         data=rules.data.output.eval,
     output:
         completions="results/{experiment}/eval/{arm}/{task}/{decoding}/completions.parquet",

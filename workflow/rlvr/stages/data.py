@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlvr import console, tables
+from rlvr import console, protocol, tables
 from rlvr.config import task_options
 from rlvr.errors import RlvrError
+from rlvr.protocol import Protocol
 from rlvr.provenance import sha256
 from rlvr_plugins import Example, Splits, Task
 from rlvr_plugins.manager import catalogue
@@ -56,7 +57,8 @@ def run(config: dict[str, Any], *, train: Path, eval: Path, sft: Path, stats: Pa
     }
     stats.write_text(json.dumps(facts, indent=1) + "\n")
     _tell(name, facts, stats)
-    return {"rows": rows}
+    system = task.system if config["system_prompt"] is None else config["system_prompt"]
+    return {"rows": rows, "protocol": protocol.facts({name: Protocol(name, system, config["user_prompt"])})}
 
 
 def _files(task: Task, config: dict[str, Any]) -> Sequence[str]:
@@ -81,7 +83,15 @@ def _check(name: str, sizes: dict[str, int | None], found: Splits) -> None:
     for key, missing in (("train", trains and not len(pool)), ("eval", sizes["eval"] != 0 and not len(held_out))):
         if missing:
             raise RlvrError(f"tasks.{name}.{key}: there are no items{left_out}")
-    keys = set(digests(held_out))
+    places: dict[bytes, int] = {}
+    for place, key in enumerate(digests(held_out)):
+        if key in places:
+            raise RlvrError(
+                f"tasks.{name}: held-out items {places[key] + 1} and {place + 1} are the same question, "
+                f"{held_out[place].key[:80]!r}, which would count twice; allowed: each once"
+            )
+        places[key] = place
+    keys = set(places)
     shared = [place for place, key in enumerate(digests(pool)) if key in keys]
     if shared:
         first = pool[shared[0]].key

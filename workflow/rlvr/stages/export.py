@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from rlvr import provenance
+from rlvr import protocol, protocol_lock, provenance
 from rlvr.engines import models
 from rlvr.errors import RlvrError
+from rlvr.protocol import Protocol
 
 SHARD = "5GB"
 """Largest file of weights; the hub and most loaders do best with shards of this size."""
@@ -32,17 +33,30 @@ Made from the policy of identity `{policy}` (sha256 over the digests in its mani
 def run(config: dict[str, Any], *, base: Path, policy: Path, weights: Path) -> dict[str, Any]:
     """Writes the merged model, its tokenizer, its stop tokens and a note on where its card is to the folder `weights`.
 
-    Merging and adding up happen in float32, so that the weights are rounded once, to the stored type.
+    Merging and adding up happen in float32, so that the weights are rounded once, to the stored type. Raises RlvrError
+    where the tokenizers of base and policy are not those of the policy's protocol.
     """
     _require_whole_weights(base)
     tokenizer = models.load_tokenizer(policy)
     model = models.merged(base, policy).to(getattr(torch, config["dtype"]))
+    met = _met(base, policy, model, tokenizer)
     model.generation_config = stopping(model, tokenizer)
     model.save_pretrained(weights, max_shard_size=SHARD)
     tokenizer.save_pretrained(weights)
     _require_same_prompts(tokenizer, weights)
     (weights / "README.md").write_text(_readme(config["dtype"], policy, weights))
-    return {"device": "cpu", "merged_adapter": models.is_adapter(policy)}
+    return {"device": "cpu", "merged_adapter": models.is_adapter(policy), "protocol": protocol.facts(met)}
+
+
+def _met(base: Path, policy: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, Protocol]:
+    """The prompt part of the policy's protocols, under its tokenizer as it is."""
+    given = protocol_lock.stored(policy)
+    met = protocol_lock.under(given.values(), tokenizer, models.end_tokens(model, tokenizer))
+    protocol_lock.require_same(met.values(), given, f"the tokenizer of {policy}", "its manifest")
+    of_base = models.load_tokenizer(base)
+    under_base = protocol_lock.under(given.values(), of_base, models.ends_of(base, of_base))
+    protocol_lock.require_same(under_base.values(), met, f"the tokenizer of {base}", str(policy))
+    return {task: each.prompt_part() for task, each in met.items()}
 
 
 def stopping(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:

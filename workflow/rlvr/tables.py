@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
@@ -37,7 +38,7 @@ COMPLETION = pa.schema(
         ("finish", pa.string()),
     ]
 )
-ANSWER = COMPLETION.insert(1, pa.field("prompt", MESSAGES))
+ANSWER = COMPLETION.insert(1, pa.field("prompt", MESSAGES)).append(pa.field("logprobs", pa.list_(pa.float32())))
 ROLLOUT = pa.schema([("position", pa.int64()), *COMPLETION])
 RATE = pa.schema([("key", pa.string()), ("pass_rate", pa.float64()), ("kept", pa.bool_())])
 SCORE = pa.schema(
@@ -51,24 +52,27 @@ SCORE = pa.schema(
         ("status", pa.string()),
         ("answers", pa.int64()),
         ("score", pa.float64()),
+        ("completion_sha256", pa.string()),
     ]
 )
 
 
+CHECKED = {"write_page_checksum": True}
+"""Every page carries a checksum, so that an audit can name the place of a changed byte."""
 GROUP_ROWS = 8192
 GROUP_CHARACTERS = 16 * 2**20
 BATCH = 1024
 
 
 def write(path: Path, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path, row_group_size=GROUP_ROWS, **CHECKED)
 
 
 class Writer:
     """Writes batches as they come, several to a row group."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._file = pq.ParquetWriter(path, schema)
+        self._file = pq.ParquetWriter(path, schema, **CHECKED)
         self._schema = schema
         self._waiting: list[pa.RecordBatch] = []
 
@@ -99,7 +103,7 @@ def write_stream(path: Path, rows: Iterable[dict[str, Any]], schema: pa.Schema) 
     """
     written = 0
     unfinished = path.with_name(f".{path.name}.part")
-    with pq.ParquetWriter(unfinished, schema) as writer:
+    with pq.ParquetWriter(unfinished, schema, **CHECKED) as writer:
         for group in _groups(rows):
             writer.write_table(pa.Table.from_pylist(group, schema=schema))
             written += len(group)
@@ -127,8 +131,26 @@ def messages(column: pa.ListArray) -> list[list[dict[str, str]]]:
     return [found[start:end] for start, end in pairwise(column.offsets.to_pylist())]
 
 
-def read(path: Path) -> list[dict[str, Any]]:
-    return pq.read_table(path).to_pylist()
+def read(path: Path, columns: list[str] | None = None) -> list[dict[str, Any]]:
+    """All rows. columns: only these; None: all."""
+    return rows_of(pq.read_table(path, columns=columns))
+
+
+def rows_of(table: pa.Table) -> list[dict[str, Any]]:
+    named = dict(zip(table.column_names, map(_values, table.columns), strict=True))
+    return [dict(zip(named, values, strict=True)) for values in zip(*named.values(), strict=True)]
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    if column.type != MESSAGES or column.null_count:
+        return column.to_pylist()
+    return [each for chunk in column.chunks for each in messages(chunk)]
+
+
+def fingerprint(key: str, prompt: list[dict[str, str]], completion: str) -> str:
+    """sha256 of one answer: the item, what was asked and what was answered."""
+    said = [key, [[message["role"], message["content"]] for message in prompt], completion]
+    return hashlib.sha256(json.dumps(said, ensure_ascii=False).encode(errors="surrogatepass")).hexdigest()
 
 
 def stream(path: Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:

@@ -10,7 +10,8 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 from transformers import GenerationConfig, PreTrainedModel
 
-from rlvr.engines.decoding import Decoding
+from rlvr.engines.decoding import Decoding, Sampled
+from rlvr.engines.logprobs import Recorder
 
 
 class TransformersEngine:
@@ -19,6 +20,7 @@ class TransformersEngine:
     def __init__(self, model: PreTrainedModel, decoding: Decoding, ends: list[int], pad: int) -> None:
         self._model = model
         self._pad = pad
+        self._logprobs = decoding.logprobs
         self._copies = max(1, decoding.samples)
         self._prompts_at_once = max(1, decoding.batch_size // self._copies)
         sampling = {"temperature": decoding.temperature, "top_p": decoding.top_p, "top_k": 0}
@@ -31,7 +33,7 @@ class TransformersEngine:
             **(sampling if decoding.samples else {}),
         )
 
-    def complete(self, prompts: list[list[int]], seed: int, progress: tqdm | None) -> list[list[list[int]]]:
+    def complete(self, prompts: list[list[int]], seed: int, progress: tqdm | None) -> list[list[Sampled]]:
         """Prompts are sorted by length, so that a batch holds little padding."""
         with self._answering(), torch.inference_mode():
             return self._complete(prompts, seed, progress)
@@ -49,10 +51,10 @@ class TransformersEngine:
             model.generation_config = before
             model.train(training)
 
-    def _complete(self, prompts: list[list[int]], seed: int, progress: tqdm | None) -> list[list[list[int]]]:
+    def _complete(self, prompts: list[list[int]], seed: int, progress: tqdm | None) -> list[list[Sampled]]:
         torch.manual_seed(seed)
         order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]), reverse=True)
-        results: list[list[list[int]]] = [[]] * len(prompts)
+        results: list[list[Sampled]] = [[]] * len(prompts)
         for start in range(0, len(order), self._prompts_at_once):
             indices = order[start : start + self._prompts_at_once]
             found = self._batch([prompts[i] for i in indices])
@@ -62,13 +64,18 @@ class TransformersEngine:
                 progress.update(len(indices))
         return results
 
-    def _batch(self, prompts: list[list[int]]) -> list[list[int]]:
+    def _batch(self, prompts: list[list[int]]) -> list[Sampled]:
         left = {"batch_first": True, "padding_side": "left"}
         ids = pad_sequence([torch.tensor(prompt) for prompt in prompts], padding_value=self._pad, **left)
         mask = pad_sequence([torch.ones(len(prompt), dtype=torch.long) for prompt in prompts], **left)
         device = self._model.device
-        output = self._model.generate(input_ids=ids.to(device), attention_mask=mask.to(device))
-        return output[:, ids.shape[1] :].tolist()
+        recorder = Recorder() if self._logprobs else None
+        watched = {"logits_processor": [recorder]} if recorder else {}
+        output = self._model.generate(input_ids=ids.to(device), attention_mask=mask.to(device), **watched)
+        found = output[:, ids.shape[1] :].tolist()
+        if recorder is None:
+            return [Sampled(tokens) for tokens in found]
+        return [Sampled(*both) for both in zip(found, recorder.of(output).tolist(), strict=True)]
 
     def close(self) -> None:
         pass

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from rlvr.engines.decoding import Decoding
+from rlvr.engines.decoding import Decoding, Sampled
 
 os.environ.setdefault("VLLM_WORKER_MULTIPROCESSING_METHOD", "spawn")
 os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
@@ -19,6 +19,7 @@ os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")  # GiB
 os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # as many threads as the config says
 
 from vllm import LLM, SamplingParams, TokensPrompt  # isort: skip
+from vllm.outputs import CompletionOutput  # isort: skip
 from vllm.sampling_params import RequestOutputKind  # isort: skip
 
 BATCHES_AT_ONCE = 8
@@ -48,20 +49,21 @@ class VllmEngine:
             dtype=dtype,
             max_num_seqs=decoding.batch_size,
             generation_config="vllm",
+            logprobs_mode="raw_logprobs",
             enable_prefix_caching=False,
             max_model_len=longest + decoding.max_completion_tokens if longest else None,
             seed=0,
             **memory,
         )
 
-    def complete(self, prompts: list[list[int]], seed: int, progress: tqdm | None) -> list[list[list[int]]]:
-        found: list[list[list[int]]] = []
+    def complete(self, prompts: list[list[int]], seed: int, progress: tqdm | None) -> list[list[Sampled]]:
+        found: list[list[Sampled]] = []
         for start in range(0, len(prompts), self._at_once):
             chunk = prompts[start : start + self._at_once]
             settings = [self._sampling(f"{seed} {start + i}") for i in range(len(chunk))]
             inputs = [TokensPrompt(prompt_token_ids=ids) for ids in chunk]
             outputs = self._llm.generate(inputs, settings, use_tqdm=False)
-            found += [[list(each.token_ids) for each in sorted(o.outputs, key=lambda x: x.index)] for o in outputs]
+            found += [[_sampled(each) for each in sorted(o.outputs, key=lambda x: x.index)] for o in outputs]
             if progress is not None:
                 progress.update(len(chunk))
         return found
@@ -79,6 +81,7 @@ class VllmEngine:
             stop_token_ids=self._ends,
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
+            logprobs=0 if decoding.logprobs else None,  # 0: that of the chosen token and no other
             **(sampled if decoding.samples else {"temperature": 0.0}),
         )
 
@@ -89,6 +92,13 @@ class VllmEngine:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def _sampled(output: CompletionOutput) -> Sampled:
+    tokens = list(output.token_ids)
+    if output.logprobs is None:
+        return Sampled(tokens)
+    return Sampled(tokens, [step[token].logprob for token, step in zip(tokens, output.logprobs, strict=True)])
 
 
 def _free_share() -> float:

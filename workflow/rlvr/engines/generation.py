@@ -12,11 +12,11 @@ from typing import Any, Protocol
 
 import torch
 from tqdm import tqdm
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rlvr import console
 from rlvr.engines import lengths, models
-from rlvr.engines.decoding import Decoding
+from rlvr.engines.decoding import Decoding, Sampled
 from rlvr.engines.device import half
 from rlvr.engines.generate_transformers import TransformersEngine
 from rlvr.errors import RlvrError
@@ -27,8 +27,8 @@ Messages = list[dict[str, str]]
 class Engine(Protocol):
     """Completes prompts that are given as tokens."""
 
-    def complete(self, prompts: list[list[int]], seed: int, progress: tqdm | None) -> list[list[list[int]]]:
-        """The tokens of each prompt's completions, in order, with the end token where one was reached."""
+    def complete(self, prompts: list[list[int]], seed: int, progress: tqdm | None) -> list[list[Sampled]]:
+        """Each prompt's completions, in order."""
 
     def close(self) -> None: ...
 
@@ -68,7 +68,7 @@ class Generator:
         longest: tokens of the longest prompt there will be, by which vLLM plans its memory.
         """
         tokenizer = models.load_tokenizer(folder)
-        ends = _ends_of(folder, tokenizer)
+        ends = models.ends_of(folder, tokenizer)
         dtype = dtype or (half(device) if device.type == "cuda" else "float32")
         if engine == "vllm":
             from rlvr.engines.generate_vllm import VllmEngine
@@ -94,14 +94,15 @@ class Generator:
         self._engine.close()
 
     def complete(self, prompts: list[Messages], seed: int, progress: tqdm | None = None) -> list[list[dict[str, Any]]]:
-        """The completions of each prompt, in order: `completion`, `tokens`, `finish` (stop or length).
+        """The completions of each prompt, in order: `completion`, `tokens`, `finish` (stop or length), and
+        where the decoding asks for it `logprobs`, one a token.
 
         seed: of the samples. Raises RlvrError for a prompt that leaves too little room for a completion.
         """
         ids = encode(self._tokenizer, prompts)
         self._require_room(ids)
         found = self._engine.complete(ids, seed, progress)
-        return [[completion_of(tokens, self._ends, self._tokenizer) for tokens in group] for group in found]
+        return [[completion_of(each, self._ends, self._tokenizer) for each in group] for group in found]
 
     def _require_room(self, prompts: list[list[int]]) -> None:
         wanted = self._decoding.max_completion_tokens
@@ -120,21 +121,20 @@ def encode(tokenizer: PreTrainedTokenizerBase, prompts: list[Messages]) -> list[
     return [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
 
 
-def _ends_of(folder: Path, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The tokens at which a completion of the model in a folder ends."""
-    stored = GenerationConfig.from_pretrained(folder) if (folder / "generation_config.json").is_file() else None
-    configured = stored.eos_token_id if stored else models.load_config(folder).eos_token_id
-    return models.ends(configured, tokenizer)
+def completion_of(sampled: Sampled, ends: list[int], tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """What generated tokens say up to the first end token: `completion`, `tokens` and `finish` (stop or length).
 
-
-def completion_of(ids: list[int], ends: list[int], tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    """What generated tokens say up to the first end token: `completion`, `tokens` and `finish` (stop or length)."""
+    `logprobs`, where they were kept, include that of the end token.
+    """
+    ids = sampled.tokens
     stop = next((i for i, token in enumerate(ids) if token in ends), None)
     kept = ids if stop is None else ids[:stop]
+    tokens = len(ids) if stop is None else stop + 1
     return {
         "completion": tokenizer.decode(kept, skip_special_tokens=True),
-        "tokens": len(ids) if stop is None else stop + 1,
+        "tokens": tokens,
         "finish": "length" if stop is None else "stop",
+        **({} if sampled.logprobs is None else {"logprobs": sampled.logprobs[:tokens]}),
     }
 
 

@@ -11,6 +11,7 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    GenerationConfig,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -42,10 +43,27 @@ def end_tokens(model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenize
     return ends(model.generation_config.eos_token_id, tokenizer)
 
 
+def ends_of(folder: Path, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The tokens at which a completion of the model in a folder ends."""
+    stored = GenerationConfig.from_pretrained(folder) if (folder / "generation_config.json").is_file() else None
+    return ends(stored.eos_token_id if stored else load_config(folder).eos_token_id, tokenizer)
+
+
 def ends(configured: int | list[int] | None, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """The tokens at which a completion ends: those that the model's config names and the tokenizer's."""
     found = configured if isinstance(configured, list) else [configured]
     return sorted({token for token in [*found, tokenizer.eos_token_id] if token is not None})
+
+
+def keep_constants(model: torch.nn.Module) -> None:
+    """Keeps a base in 4 bits as it was quantised.
+
+    On a CPU with AVX512-BF16 bitsandbytes would repack its weights at the first sampling, and round the constants of
+    their blocks to 16 bits for good.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def is_adapter(policy: Path) -> bool:

@@ -1,4 +1,5 @@
-# Requires: base model and a trained policy. Makes: one 16-bit model with tokenizer and stop tokens, and its GGUF file.
+# Requires: base model and a trained policy, held-out rows. Makes: one 16-bit model with tokenizer and stop tokens, how
+# far it is from its policy, and its GGUF file.
 
 
 rule export:
@@ -23,6 +24,34 @@ rule export:
     shell:
         "rlvr export --config {input.config} --base {input.base} --policy {input.policy}"
         " --weights {output.weights} --manifest {output.manifest} --log {log}"
+
+
+rule gate:
+    input:
+        config="results/{experiment}/config/gate.json",
+        base=ancient(rules.base.output.weights),
+        base_manifest=rules.base.output.manifest,
+        policy=ancient("results/{experiment}/{arm}/policy"),
+        policy_manifest="results/{experiment}/{arm}/manifest.json",
+        weights=ancient(rules.export.output.weights),
+        weights_manifest=rules.export.output.manifest,
+        data=held_out,
+    output:
+        measures="results/{experiment}/model/{arm}/gate/gate.json",
+        manifest="results/{experiment}/model/{arm}/gate/manifest.json",
+    log:
+        "results/{experiment}/logs/gate/{arm}.log",
+    wildcard_constraints:
+        arm="|".join(map(re.escape, arms[1:])),
+    threads: config_.threads
+    resources:
+        gpu=1,
+    params:
+        code=digests.stage("gate"),
+        versions=versions,
+    shell:
+        "rlvr gate --config {input.config} --base {input.base} --policy {input.policy} --weights {input.weights}"
+        " --data {input.data} --measures {output.measures} --manifest {output.manifest} --log {log}"
 
 
 rule gguf:

@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 from torch.nn.functional import pad
-from trl import GRPOTrainer
 
+from rlvr.engines.sampling import WatchedTrainer
 from rlvr.errors import RlvrError
 
 FADING = 0.9
@@ -104,8 +104,8 @@ class Round:
     metrics: dict[str, list[float]]
 
 
-class DynamicTrainer(GRPOTrainer):
-    """A GRPOTrainer whose batches hold, as far as `max_rounds` further rounds find them, groups with spread.
+class DynamicTrainer(WatchedTrainer):
+    """A trainer whose batches hold, as far as `max_rounds` further rounds find them, groups with spread.
 
     The first round is TRL's own batch. Metrics are over all that was sampled. Raises RlvrError where
     completions are spread over processes.

@@ -10,13 +10,16 @@ import torch
 from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
-from rlvr import console, digests, provenance, tables
+from rlvr import console, digests, protocol, protocol_lock, provenance, tables
 from rlvr.engines import checkpoints, evaluation, lengths, models, reporting, training
 from rlvr.engines import rollouts as rollout_options
 from rlvr.engines.dynamic import Draws, DynamicTrainer
+from rlvr.engines.frozen import Frozen
 from rlvr.engines.loading import Engine, Request
+from rlvr.engines.sampling import WatchedTrainer
 from rlvr.errors import RlvrError
 from rlvr.growing import Growing
+from rlvr.protocol import Decoding
 from rlvr.rewards import Scorer, schema
 
 
@@ -45,7 +48,7 @@ def train(
     items = tables.read_all(held_out) if config["evaluate"] else []
     verifiers = {name: digests.verifier(name) for name in sorted({row["task"] for row in [*rows, *items]})}
     inputs = [provenance.identity(path) for path in (base, *([sft] if sft else []), *data, *held_out)]
-    decisive = {name: value for name, value in config.items() if name != "max_failures"}
+    decisive = {name: value for name, value in config.items() if name not in ("max_failures", "max_logp_difference")}
     engines = [engine.__name__, rollouts, *([digests.part("evaluation")] if config["evaluate"] else [])]
     key = checkpoints.key("grpo", config=decisive, inputs=inputs, rewards=rewards, verifiers=verifiers, engines=engines)
     with checkpoints.kept(policy, key) as folder, reporting.to(tracking, policy, key) as reported:
@@ -74,7 +77,7 @@ def train(
         scorer = Scorer(list(config["rewards"]), ends, config["max_failures"], config["seed"], **keeping)
         dynamic = config["dynamic"]
         draws = Draws(rows, config["seed"], dynamic["rest"]) if dynamic else None
-        kind = partial(DynamicTrainer, draws=draws, max_rounds=dynamic["max_rounds"]) if dynamic else GRPOTrainer
+        kind = partial(DynamicTrainer, draws=draws, max_rounds=dynamic["max_rounds"]) if dynamic else WatchedTrainer
         with training.float32_adapter(model):
             trainer = kind(
                 model=model,
@@ -83,7 +86,16 @@ def train(
                 train_dataset=Dataset.from_list(rows),
                 processing_class=tokenizer,
                 peft_config=fresh_adapter,
+                max_logp_difference=config["max_logp_difference"],
             )
+        met = protocol_lock.meet(
+            [*rows, *items],
+            files=[*data, *held_out],
+            models=[base, *([sft] if sft else [])],
+            tokenizer=trainer.processing_class,
+            ends=models.end_tokens(trainer.model, trainer.processing_class),
+            **_limits(base, arguments, config["seed"]),
+        )
         answers = Growing(folder / "evaluated", evaluation.SCHEMA)
         evaluator = evaluation.Evaluator(items, config["evaluate"], answers) if config["evaluate"] else None
         if evaluator:
@@ -92,10 +104,11 @@ def train(
         kept = [(scorer, "sampled.json"), *([(draws, "draws.json")] if draws else [])]
         kept += [(evaluator, "evaluated.json")] if evaluator else []
         try:
-            training.train(
+            held = training.train(
                 trainer,
                 folder,
                 training.Progress("grpo", shown),
+                Frozen(trainer.model, base, synced),
                 resumable=_resumable(trainer, sft),
                 save=lambda checkpoint: [part.save(checkpoint / name) for part, name in kept],
                 load=lambda checkpoint: [part.load(checkpoint / name) for part, name in kept],
@@ -114,9 +127,21 @@ def train(
         answers.write(evaluated)
     return {
         **training.facts(trainer),
+        **held,
         "completions": scorer.sampled,
         "rewards": rewards,
         "failures": scorer.failures,
+        "protocol": protocol.facts(met),
+    }
+
+
+def _limits(base: Path, arguments: GRPOConfig, seed: int) -> dict[str, Any]:
+    """Limits and decoding of the protocol under which completions are sampled."""
+    most, sampled = lengths.limit(base), (arguments.num_generations, arguments.temperature, arguments.top_p, seed)
+    return {
+        "max_prompt_tokens": most and most - arguments.max_completion_length,
+        "max_completion_tokens": arguments.max_completion_length,
+        "decoding": Decoding("sampled", *sampled),
     }
 
 

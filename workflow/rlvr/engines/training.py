@@ -14,6 +14,7 @@ from transformers import TrainerCallback, set_seed
 from rlvr import console
 from rlvr.engines import checkpoints
 from rlvr.engines.device import half
+from rlvr.engines.frozen import Frozen
 from rlvr.errors import RlvrError
 
 
@@ -82,16 +83,24 @@ def train(
     trainer: Any,
     folder: Path,
     progress: Progress,
+    frozen: Frozen,
     resumable: bool = True,
     save: Callable[[Path], None] | None = None,
     load: Callable[[Path], None] | None = None,
-) -> None:
-    """Trains, going on from the newest sound checkpoint in `folder` where there is one.
+) -> dict[str, Any]:
+    """Trains, going on from the newest sound checkpoint in `folder` where there is one; returns facts on the base.
 
-    `save` adds files to a checkpoint as it is written, `load` reads them before going on.
+    `save` adds files to a checkpoint as it is written, `load` reads them before going on. Raises RlvrError where
+    frozen weights moved; a checkpoint after that is not sealed.
     """
+
+    def sealed(checkpoint: Path) -> None:
+        frozen.check()
+        if save:
+            save(checkpoint)
+
     trainer.add_callback(progress)
-    trainer.add_callback(checkpoints.Sealer(save))
+    trainer.add_callback(checkpoints.Sealer(sealed))
     checkpoint = checkpoints.latest(folder) if resumable else None
     if checkpoint:
         console.say(f"{progress.title}: goes on from {checkpoint.name}")
@@ -99,6 +108,7 @@ def train(
             load(checkpoint)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     _require_finite(trainer.model, progress.title)
+    return {"base_weights": frozen.check()}
 
 
 def _require_finite(model: torch.nn.Module, title: str) -> None:

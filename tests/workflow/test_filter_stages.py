@@ -17,6 +17,7 @@ from rlvr.engines import grpo as grpo_engine
 from rlvr.engines import models
 from rlvr.errors import RlvrError
 from rlvr.stages import dataset, filter, grpo, rollouts, select
+from rlvr_plugins.manager import catalogue
 
 FILES = ("train", "sft", "dropped", "stats")
 SAMPLING = {
@@ -294,6 +295,7 @@ def test_fewer_rows_than_a_batch_are_refused_before_training(made, tmp_path):
         "trainer": {"max_steps": 1, "per_device_train_batch_size": 16, "num_generations": 4},
         "rewards": {"correctness": 1.0},
         "max_failures": 0.1,
+        "max_logp_difference": 0.5,
         "order": "shuffled",
         "dynamic": None,
         "keep_completions": None,
@@ -405,3 +407,44 @@ def test_the_card_says_what_the_rows_come_from(gathered):
 def test_figures_are_drawn_in_both_formats(gathered):
     names = {path.name for path in (gathered.folder / "figures").iterdir()}
     assert names == {f"{name}.{ending}" for name in ("lengths", "pass_rates") for ending in ("png", "svg")}
+
+
+def leaky(made, folder: Path) -> Path:
+    """Training rows with two held-out ones behind them."""
+    rows = pa.concat_tables([pq.read_table(made.raw["train"]), pq.read_table(made.eval).slice(0, 2)])
+    pq.write_table(rows, folder / "leaky.parquet")
+    return folder / "leaky.parquet"
+
+
+def test_a_leak_ends_the_run_where_the_config_says_so(made, tmp_path):
+    config = {**step("decontaminate", {"rules": ["item"]}), "leakage": {"found": "refuse", "ngram": None}}
+    with pytest.raises(RlvrError) as raised:
+        run(made, tmp_path / "out", config, from_train=leaky(made, tmp_path), evaluation=[made.eval])
+    said = str(raised.value)
+    assert said.startswith(
+        "leakage: 2 train rows of 'countdown' stand in an evaluation set (item 2); the first is row 65"
+    )
+    assert "allowed: leakage.found: drop" in said and "\n" not in said
+    assert not (tmp_path / "out" / "train.parquet").exists()
+
+
+def test_rows_that_only_share_words_are_counted_and_kept(made, tmp_path):
+    task = catalogue().task("gsm8k")
+    items = task.items(task.options(source="synthetic"), 200, 40, 0)
+    for name, examples in (("train", items.train), ("eval", items.eval)):
+        rows = [
+            {"task": "gsm8k", "key": each.key, "prompt": task.prompt(each), "example": tables.to_text(each)}
+            for each in examples
+        ]
+        tables.write(tmp_path / f"{name}.parquet", rows, tables.ITEM)
+    own = {**step("decontaminate", {"rules": ["item", "normalised"]}), "task": "gsm8k"}
+    files = {
+        "from_train": tmp_path / "train.parquet",
+        "from_sft": tmp_path / "train.parquet",
+        "evaluation": [tmp_path / "eval.parquet"],
+    }
+    found = run(made, tmp_path / "out", {**own, "leakage": {"found": "refuse", "ngram": 8}}, **files)
+    searched = run(made, tmp_path / "by words", {**own, "options": {"rules": ["ngram"]}}, **files)
+    there = searched.counts["train"]["dropped"]["in an evaluation set: ngram"]
+    assert found.counts["shared"] == {"train": there, "sft": there} and there > 20
+    assert found.counts["train"] == {"rows": 200, "kept": 200, "dropped": {}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,15 @@ Finish = Callable[[pa.RecordBatch, list[Row], Sequence[str]], pa.RecordBatch]
 
 @dataclass
 class Counts:
-    """What became of the rows of a split. dropped: reason -> rows; sample: some of the dropped rows."""
+    """What became of the rows of a split.
+
+    dropped: reason -> rows; first: the first dropped row; sample: some of them.
+    """
 
     rows: int = 0
     kept: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
+    first: dict[str, Any] | None = None
     sample: list[dict[str, Any]] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
@@ -47,12 +51,13 @@ def apply(
     target: Path,
     finish: Finish = lambda batch, rows, reasons: batch,
     fill: Callable[[list[Row]], list[Row]] = lambda rows: rows,
+    check: Callable[[Counts], None] = lambda counts: None,
 ) -> Counts:
     """Writes the rows of `source` that the filter keeps to `target`, in their order.
 
     config: a step's slice: filter, options, step. fill: completes the rows before the filter sees
-    them. finish: `(batch, its rows, the reasons) -> batch`, with the columns to be written. Raises RlvrError, in one
-    line, where the filter fails or drops every row.
+    them. finish: `(batch, its rows, the reasons) -> batch`, with the columns to be written. check: may
+    raise by what was dropped. Raises RlvrError, in one line, where the filter fails or drops every row.
     """
     plugin = catalogue().filter(config["filter"])
     options = plugin_options.load("filter", plugin.name, config["options"])
@@ -73,6 +78,7 @@ def apply(
                 kept = pa.array([not reason for reason in reasons], pa.bool_())
                 writer.write(finish(batch, rows, reasons).filter(kept))
                 _count(counts, rows, reasons, chance, context.split)
+    check(counts)
     if counts.rows and not counts.kept:
         why = ", ".join(f"{reason} {number}" for reason, number in counts.dropped.most_common(3))
         raise RlvrError(f"{config['step']}: drops all {counts.rows} rows of {source} ({why}); loosen the filter")
@@ -86,9 +92,12 @@ def line(config: dict[str, Any], split: str, counts: Counts) -> str:
     return f"{config['step']}: {config['task']} {split} {counts.rows:,} → {counts.kept:,}{f' ({why})' if why else ''}"
 
 
-def write_records(stats: Path, dropped: Path, name: str, counts: dict[str, Counts]) -> None:
-    """Writes what was counted, by split, and the samples of dropped rows."""
-    stats.write_text(tables.json_text({"filter": name, **{split: found.as_json() for split, found in counts.items()}}))
+def write_records(
+    stats: Path, dropped: Path, name: str, counts: dict[str, Counts], more: Mapping[str, Any] | None = None
+) -> None:
+    """Writes what was counted, by split, and the samples of dropped rows. more: laid beside the counts."""
+    found = {split: each.as_json() for split, each in counts.items()}
+    stats.write_text(tables.json_text({"filter": name, **found, **(more or {})}))
     tables.write(dropped, [row for found in counts.values() for row in found.sample], tables.DROPPED)
 
 
@@ -126,7 +135,9 @@ def _count(counts: Counts, rows: Sequence[Row], reasons: Sequence[str], chance: 
         if reason not in counts.dropped and len(counts.dropped) >= MOST_REASONS:
             reason = OTHER
         counts.dropped[reason] += 1
-        _keep_some(counts, {"split": split, "row": counts.rows, **_shown(row, reason, detail)}, chance)
+        shown = {"split": split, "row": counts.rows, **_shown(row, reason, detail)}
+        counts.first = counts.first or shown
+        _keep_some(counts, shown, chance)
 
 
 def _keep_some(counts: Counts, shown: dict[str, Any], chance: random.Random) -> None:

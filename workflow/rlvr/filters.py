@@ -12,7 +12,8 @@ from rlvr_plugins import Filter, Sampling, Task
 from rlvr_plugins.filter_types import ROLLOUTS
 from rlvr_plugins.manager import PluginError, catalogue
 
-MOST = 99
+MOST = 98
+"""One more is the check for leakage."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,15 @@ class Step:
     name: its folder, position and filter, such as `02-tokens`.
     options: all of the filter's options, defaults included, JSON values.
     splits: the rows it looks at; the others pass.
+    leakage: for the check of the section `leakage`, what happens to the rows found (`drop` or `refuse`) and the words
+        in a run that are counted besides (None: not besides); None: a filter of the user's list.
     """
 
     name: str
     filter: str
     options: Mapping[str, Any]
     splits: tuple[str, ...]
+    leakage: Mapping[str, Any] | None = None
 
     @property
     def plugin(self) -> Filter:

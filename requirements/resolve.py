@@ -21,7 +21,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 PYTHONS = ("3.11", "3.12")
 PLATFORM = "x86_64-manylinux_2_31"
-PLAIN = ("base.txt", "dev.txt", "language.txt", "math-verify.txt", "reasoning-gym.txt")
+PLAIN = ("base.txt", "dev.txt", "language.txt", "lm-eval.txt", "math-verify.txt", "reasoning-gym.txt")
 ALL = (*PLAIN, "gpu.txt", "tracking.txt")
 CPU = (*PLAIN, "engines-cpu.in", "--override", "engines-cpu.overrides", "--excludes", "engines-cpu.excludes")
 CONSTRAINTS, ENGINES = "constraints.txt", "engines-cpu.txt"

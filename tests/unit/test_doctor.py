@@ -82,11 +82,12 @@ def test_what_configs_need():
     config = {
         "base": {"model": "smollm2-135m-instruct"},
         "engines": {"training": "unsloth", "generation": "vllm", "rollouts": "transformers"},
+        "evaluation": {"lm_eval": True},
         "adapter": {"load_in_4bit": True},
         "sft": {"trainer": {"report_to": "tensorboard"}},
         "grpo": {"trainer": {}, "variants": {"a": {"trainer": {"report_to": ["wandb"]}}}},
     }
-    assert needs.of(config) - needs.of({}) == {"unsloth", "vllm", "4-bit", "smollm2", "tensorboard", "wandb"}
+    assert needs.of(config) - needs.of({}) == {"unsloth", "vllm", "4-bit", "smollm2", "tensorboard", "wandb", "lm-eval"}
     assert needs.of({"engines": {"rollouts": "vllm_colocate"}}) - needs.of({}) == {"vllm", "cuda"}
     assert set(needs.INSTALL) <= set(availability.PARTS)
 

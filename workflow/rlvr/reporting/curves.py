@@ -13,6 +13,8 @@ import pandas as pd
 
 from rlvr.reporting.results import Results
 
+matplotlib.rcParams["svg.hashsalt"] = "rlvr"  # the same names within every figure of the same numbers
+
 PANELS = {
     "grpo": {
         "reward": ["reward"],
@@ -42,15 +44,19 @@ PANELS = {
 }
 
 
-def write(results: Results, folder: Path) -> list[str]:
-    """Draws every trained arm; returns the figures' names without ending. Writes learning_curves.csv."""
+def write(results: Results, folder: Path, draw: bool = True) -> list[str]:
+    """Draws every trained arm; returns the figures' names without ending. Writes learning_curves.csv.
+
+    draw: False leaves the figures out.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     names, tables = [], []
     for arm in results.trained():
         metrics = results.metrics(arm)
         names.append(arm.slug)
         tables.append(metrics.assign(run=arm.path))
-        _draw(metrics, PANELS[arm.kind], arm.path, folder / arm.slug)
+        if draw:
+            _draw(metrics, PANELS[arm.kind], arm.path, folder / arm.slug)
     joined = pd.concat(tables, ignore_index=True)
     first = ["run", "step"]
     joined[first + [c for c in joined.columns if c not in first]].to_csv(
@@ -89,7 +95,7 @@ def _draw(metrics: pd.DataFrame, panels: dict[str, list[str]], title: str, targe
         axis.set_visible(False)
     figure.suptitle(title, fontsize=10)
     for ending in ("png", "svg"):
-        figure.savefig(target.with_suffix(f".{ending}"), dpi=110)
+        figure.savefig(target.with_suffix(f".{ending}"), dpi=110, metadata={"Date": None} if ending == "svg" else None)
     plt.close(figure)
 
 

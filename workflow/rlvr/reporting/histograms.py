@@ -14,6 +14,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+matplotlib.rcParams["svg.hashsalt"] = "rlvr"  # the same names within every figure of the same numbers
+
 BINS = 40
 
 

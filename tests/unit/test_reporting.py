@@ -1,37 +1,69 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
 from rlvr.reporting import accuracy, curves, page, stages
-from rlvr.reporting.results import Arm
+from rlvr.reporting.results import Arm, Results
 
 
-def scores(right: int, n: int, flexible: int) -> pd.DataFrame:
-    return pd.DataFrame({"strict": [i < right for i in range(n)], "flexible": [i < flexible for i in range(n)]})
+def row(right: int, n: int, flexible: int, cut: int = 0) -> dict:
+    scores = pd.DataFrame(
+        {
+            "strict": [i < right for i in range(n)],
+            "flexible": [i < flexible for i in range(n)],
+            "status": ["right" if i < right else "wrong_format" if i < flexible else "missing" for i in range(n)],
+        }
+    )
+    completions = pd.DataFrame({"finish": ["length" if i < cut else "stop" for i in range(n)]})
+    return accuracy._row(scores, completions)
 
 
 def test_a_row_holds_fractions_and_wilsons_interval():
-    row = accuracy._row(Arm("grpo/dapo/seed3"), "countdown", scores(50, 100, 60))
-    assert (row["arm"], row["variant"], row["seed"]) == ("grpo", "dapo", 3)
-    assert (row["n"], row["strict"], row["flexible"]) == (100, 0.5, 0.6)
+    found = row(50, 100, 60, cut=7)
+    assert (found["n"], found["strict"], found["flexible"]) == (100, 0.5, 0.6)
+    assert (found["truncated"], found["no_answer"]) == (0.07, 0.4)
     # Closed form of Wilson's interval for p = 1/2, n = 100, z = 1.959964.
-    assert row["strict_low"] == pytest.approx(0.403832, abs=1e-6)
-    assert row["strict_high"] == pytest.approx(0.596168, abs=1e-6)
+    assert found["strict_low"] == pytest.approx(0.403832, abs=1e-6)
+    assert found["strict_high"] == pytest.approx(0.596168, abs=1e-6)
 
 
 def test_nothing_right_has_an_interval_above_nothing():
-    row = accuracy._row(Arm("base"), "countdown", scores(0, 500, 0))
-    assert row["strict_low"] == 0 and 0.007 < row["strict_high"] < 0.008
+    found = row(0, 500, 0)
+    assert found["strict_low"] == 0 and 0.007 < found["strict_high"] < 0.008
 
 
-def test_each_task_gets_its_own_columns():
-    rows = [accuracy._row(Arm(arm), task, scores(1, 2, 2)) for arm in ("base", "grpo/a/seed0") for task in ("x", "y")]
-    tidy = pd.DataFrame(rows).astype({"seed": "Int64"})
-    wide = accuracy.wide(tidy)
-    assert len(wide) == 2
-    assert {"x strict %", "x flexible %", "y strict %", "y flexible %", "y n"} <= set(wide.columns)
-    assert list(wide["seed"]) == ["", "0"]
+def test_no_items_are_not_estimable():
+    tidy = pd.DataFrame(
+        [{"arm": "base", "variant": "", "seed": pd.NA, "task": "x", "cell": "base/x/greedy", **row(0, 0, 0)}]
+    )
+    wide = accuracy.wide(tidy, {})
+    assert wide["strict %"][0] == wide["95 % interval"][0] == wide["truncated %"][0] == "not estimable"
+
+
+def test_each_task_gets_its_own_rows():
+    arms = {
+        "base": {"arm": "base", "variant": "", "seed": None},
+        "grpo/a/seed0": {"arm": "grpo", "variant": "a", "seed": 0},
+    }
+    rows = [
+        {**label, "task": task, "cell": f"{path}/{task}/greedy", **row(1, 2, 2)}
+        for path, label in arms.items()
+        for task in ("x", "y")
+    ]
+    wide = accuracy.wide(pd.DataFrame(rows).astype({"seed": "Int64"}), {"grpo/a/seed0/y/greedy": "+50.0 *"})
+    assert list(wide["task"]) == ["x", "x", "y", "y"]
+    assert list(wide["seed"]) == ["", "0", "", "0"]
+    assert list(wide["gain over start"]) == ["", "", "", "+50.0 *"]
+
+
+def test_controls_are_named_in_the_tables():
+    results = Results(Path("x"), [], [], {}, controls={"grpo/r/seed0": "random_reward", "sft/longer": "sft_longer"})
+    assert results.label(Arm("grpo/r/seed0")) == {"arm": "control", "variant": "random_reward", "seed": 0}
+    assert results.label(Arm("sft/longer")) == {"arm": "control", "variant": "sft_longer", "seed": None}
+    assert results.label(Arm("sft/big")) == {"arm": "sft", "variant": "big", "seed": None}
 
 
 def test_text_from_a_model_is_escaped():

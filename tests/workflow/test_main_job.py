@@ -26,6 +26,7 @@ def test_the_table_has_a_row_an_arm_and_the_promised_columns(report):
     table = pd.read_csv(report / "pass_at_1.csv", keep_default_na=False)
     assert list(table.columns) == [
         "arm", "variant", "seed", "task", "n", "strict", "flexible", "strict_low", "strict_high",
+        "truncated", "no_answer", "cell",
     ]  # fmt: skip
     assert [*zip(table["arm"], table["variant"], table["seed"], strict=True)] == [
         ("base", "", ""),
@@ -39,8 +40,24 @@ def test_the_table_has_a_row_an_arm_and_the_promised_columns(report):
 
 
 def test_the_same_table_stands_in_markdown_and_latex(report):
-    assert (report / "pass_at_1.md").read_text().count("\n") == 6
+    lines = (report / "pass_at_1.md").read_text().splitlines()
+    assert sum(line.startswith("|") for line in lines) == 6
+    assert any("12 items" in line for line in lines[6:]), "what so few items can show"
     assert r"\bottomrule" in (report / "pass_at_1.tex").read_text()
+
+
+def test_comparisons_seeds_and_what_moved_lie_beside_the_table(report):
+    table = pd.read_csv(report / "comparisons.csv", keep_default_na=False)
+    assert ("base", "grpo/dapo/seed0") in set(zip(table["from"], table["to"], strict=True))
+    assert set(table["verdict"]) <= {"evidence", "none"}
+    assert list(pd.read_csv(report / "seeds.csv")["deviation"]) == ["not estimable"] * 2, "one seed a variant"
+    summary, index = pd.read_csv(report / "moved.csv"), (report / "index.html").read_text()
+    for row in summary.itertuples(index=False):
+        slug = "--".join(str(arm).replace("/", "-") for arm in row[1:3])
+        assert len(pd.read_csv(report / "moved" / f"{slug}.csv")) == row.gained + row.lost
+        assert f'href="moved/{slug}.html"' in index and (report / "moved" / f"{slug}.html").is_file()
+    for file in [*report.glob("*.md"), *report.glob("*.tex")]:
+        assert "nan" not in file.read_text().lower(), file
 
 
 def test_each_reward_is_logged_by_itself_beside_the_total(finished):
@@ -105,7 +122,7 @@ def test_the_command_ends_with_the_table_and_where_it_is(after_run):
 
 def test_every_manifest_holds_and_names_its_config_versions_and_times(finished):
     manifests = [*finished.joinpath("results/micro").rglob(f"*{provenance.NAME}")]
-    assert len(manifests) == 1 + 1 + 2 + 1 + 1 + 1 + 2 + 3 + 4 + 4 + 1
+    assert len(manifests) == 1 + 1 + 3 + 1 + 1 + 1 + 2 + 3 + 3 + 4 + 4 + 1
     for manifest in manifests:
         content = json.loads(manifest.read_text())
         assert content["files"] and content["versions"]["torch"] and content["seconds"]["work"] >= 0

@@ -12,18 +12,35 @@ _path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
 os.environ.update(PYTHONPATH=os.pathsep.join(dict.fromkeys(p for p in [*_sources, *_path] if p)))
 
 from rlvr import config as experiment_config
-from rlvr import availability, digests, dvc_settings, file_digests, gguf, provenance, trackers
+from rlvr import (
+    availability,
+    circumstances,
+    comparison,
+    digests,
+    dvc_settings,
+    file_digests,
+    gguf,
+    provenance,
+    trackers,
+)
+from rlvr import second_opinions as opinions
 from rlvr import slices as experiment_slices
 from rlvr.errors import RlvrError
 from rlvr_plugins.manager import catalogue
+
+# One order of sets in every stage, whatever a plugin does with it.
+os.environ.setdefault("PYTHONHASHSEED", "0")
 
 try:
     dvc_settings.check(Path("."))
     _files = workflow.config_settings.configfiles or [Path("config/config.yaml")]
     config_ = experiment_config.load(_files, workflow.config_settings.config)
     slices = experiment_slices.of(config_)
+    os.environ[circumstances.ASKED] = circumstances.asked(_files, workflow.config_settings.config)
     if config_.export.gguf:
         gguf.converter()
+    if config_.evaluation.lm_eval:
+        opinions.require_lm_eval()
     for _name, _slice in slices.items():
         if _name.startswith("tracking/"):
             trackers.require(_slice["report_to"])
@@ -32,7 +49,7 @@ except RlvrError as error:
 for _provider, _problem in catalogue().broken.items():
     print(f"plugin {_provider} is broken and left out: {_problem}", file=sys.stderr)
 
-arms = experiment_slices.arms(config_)
+arms = comparison.arms(config_)
 # The arm of the warm-start: one, or one a variant.
 warm_start = "sft/{start}" if config_.sft and config_.sft.variants else "sft"
 versions = provenance.versions(provenance.DECISIVE)
@@ -127,20 +144,43 @@ def pass_at_k(endings):
     ]
 
 
+def cross_protocol(endings):
+    """The table of arms under each other's prompts, where there is one."""
+    crossed = any(cell.crossed for cell in comparison.cells(config_))
+    return [f"results/{{experiment}}/report/cross_protocol.{ending}" for ending in endings if crossed]
+
+
+def in_cells(file):
+    """A file of each cell."""
+    return [f"results/{{experiment}}/{cell.folder}/{file}" for cell in comparison.cells(config_)]
+
+
 def slice_of_generate(wildcards):
     name = experiment_slices.generate_slice(config_, wildcards.arm, wildcards.task, wildcards.decoding)
     return f"results/{wildcards.experiment}/config/{name}.json"
 
 
 def code_of_generate(wildcards):
-    """An arm with a prompt of its own has it made by the task's code."""
-    own = experiment_slices.own_prompt(config_, wildcards.task, wildcards.arm)
-    return [digests.stage("generate"), *([digests.source(wildcards.task)] if own else [])]
+    """A prompt that is not that of training is made by the task's code."""
+    whose = comparison.prompt_of(config_, wildcards.arm, wildcards.task, wildcards.decoding)
+    return [digests.stage("generate"), *([digests.source(wildcards.task)] if whose != "training" else [])]
+
+
+def second_of(task):
+    """The task whose labels judge a task's completions too; none or one."""
+    section = config_.tasks[task].second_labels
+    return [section.task] if section else []
 
 
 def weights_of(wildcards):
     """Folder with the model of an arm."""
     return f"results/{wildcards.experiment}/model/{wildcards.arm}/weights"
+
+
+def gate_of(wildcards):
+    """What says that a merged model is the one that was trained; nothing is merged into the base."""
+    folder = f"results/{wildcards.experiment}/model/{wildcards.arm}/gate"
+    return [] if wildcards.arm == "base" else f"{folder}/gate.json"
 
 
 def print_summary():

@@ -5,15 +5,11 @@ rule report:
     input:
         config="results/{experiment}/config/report.json",
         datasets=expand(rules.dataset.output.manifest, task=tasks, allow_missing=True),
-        scores=expand(
-            rules.score.output.scores,
-            arm=arms,
-            task=eval_tasks,
-            decoding=experiment_slices.decodings(config_),
-            allow_missing=True,
-        ),
+        scores=in_cells("scores.parquet"),
+        second=second_opinions,
         metrics=expand("results/{{experiment}}/{arm}/metrics.parquet", arm=arms[1:]),
         models=expand(rules.export.output.manifest, arm=arms[1:], allow_missing=True),
+        gates=expand(rules.gate.output.manifest, arm=arms[1:], allow_missing=True),
     output:
         page="results/{experiment}/report/index.html",
         table=report(
@@ -29,6 +25,29 @@ rule report:
             category="Accuracy",
         ),
         pass_at_k_to_read=pass_at_k(["md", "tex"]),
+        protocols="results/{experiment}/report/protocols.csv",
+        crossed=cross_protocol(["csv"]),
+        comparisons=report(
+            "results/{experiment}/report/comparisons.csv",
+            caption="../report/comparisons.rst",
+            category="Accuracy",
+        ),
+        seeds=report(
+            "results/{experiment}/report/seeds.csv",
+            caption="../report/seeds.rst",
+            category="Accuracy",
+        ),
+        moved=report(
+            "results/{experiment}/report/moved.csv",
+            caption="../report/moved.rst",
+            category="Accuracy",
+        ),
+        to_read=expand(
+            "results/{{experiment}}/report/{table}.{ending}",
+            table=["comparisons", "seeds", "moved"],
+            ending=["md", "tex"],
+        ),
+        moved_items=directory("results/{experiment}/report/moved"),
         metrics="results/{experiment}/report/metrics.json",
         stages=report(
             "results/{experiment}/report/stages.csv",
@@ -44,6 +63,7 @@ rule report:
             labels={"run": "{run}"},
         ),
         samples=directory("results/{experiment}/report/samples"),
+        cells=directory("results/{experiment}/report/cells"),
         cards=directory("results/{experiment}/report/models"),
         summary="results/{experiment}/report/summary.txt",
         manifest="results/{experiment}/report/manifest.json",

@@ -11,6 +11,7 @@ rule all_data:
         rules.base.output.manifest.format(experiment=config_.experiment),
         rules.preflight.output.manifest.format(experiment=config_.experiment),
         expand(rules.data.output.manifest, experiment=config_.experiment, task=tasks),
+        second_data,
         [
             f"{folder_of(task, step)}/manifest.json"
             for task in tasks
@@ -22,7 +23,9 @@ rule all_data:
 rule all_sft:
     input:
         expand(
-            "results/{experiment}/{arm}/manifest.json", experiment=config_.experiment, arm=config_.sft_arms()
+            "results/{experiment}/{arm}/manifest.json",
+            experiment=config_.experiment,
+            arm=[arm for arm in arms if arm.startswith("sft")],
         ),
 
 
@@ -34,28 +37,23 @@ rule all_datasets:
 rule all_grpo:
     input:
         expand(
-            rules.grpo.output.manifest,
+            "results/{experiment}/{arm}/manifest.json",
             experiment=config_.experiment,
-            variant=config_.grpo.variants,
-            seed=config_.seeds,
+            arm=[arm for arm in arms if arm.startswith("grpo/")],
         ),
 
 
 rule all_models:
     input:
         expand(rules.export.output.manifest, experiment=config_.experiment, arm=arms[1:]),
+        expand(rules.gate.output.manifest, experiment=config_.experiment, arm=arms[1:]),
         gguf_files,
 
 
 rule all_scores:
     input:
-        expand(
-            rules.score.output.manifest,
-            experiment=config_.experiment,
-            arm=arms,
-            task=eval_tasks,
-            decoding=experiment_slices.decodings(config_),
-        ),
+        expand(in_cells("scores.manifest.json"), experiment=config_.experiment),
+        second_opinions,
 
 
 rule all:

@@ -14,6 +14,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, StrictUndefined
 
 from rlvr import provenance
+from rlvr.reporting.chain import below_results
 from rlvr.reporting.results import Arm, Results
 
 TEMPLATE = Path(__file__).with_suffix(".md.j2")
@@ -84,7 +85,7 @@ def _warm_start(found: Results, arm: Arm, training: Mapping[str, Any]) -> str | 
     if arm.kind == "sft":
         return arm.path
     policies = [path for path in training["inputs"] if path.endswith("/policy")]
-    return policies[0].removesuffix("/policy").rpartition(f"{found.folder.name}/")[2] if policies else None
+    return below_results(policies[0]).removesuffix("/policy") if policies else None
 
 
 def inline(text: str) -> str:
@@ -107,8 +108,7 @@ def _longest_run(text: str) -> int:
 
 
 def _head(arm: Arm, tidy: pd.DataFrame, config: Mapping[str, Any]) -> ModelCardData:
-    own = tidy[(tidy["arm"] == arm.kind) & (tidy["variant"] == arm.variant)]
-    own = own if arm.seed is None else own[own["seed"] == arm.seed]
+    own = tidy[(tidy["cell"].str.rsplit("/", n=2).str[0] == arm.path) & (tidy["n"] > 0)]
     base = config["base"]
     return ModelCardData(
         base_model=base["model"] if base["revision"] else None,

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from rlvr import provenance
+from rlvr.cells import Cell
 
-GREEDY = "greedy"
+GREEDY, SAMPLED = "greedy", "sampled"
+SECOND = f"second_scores.{provenance.NAME}"
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Results:
     """The folder of an experiment.
 
     tasks: those evaluated. steps: the filters' folders of every task. decodings: how the items were answered.
+    cells: what is answered and judged, those under another arm's prompt included.
+    controls: the name of each arm that is a control, by its path. second: which second opinions there are.
     """
 
     folder: Path
@@ -50,15 +54,26 @@ class Results:
     tasks: list[str]
     steps: Mapping[str, list[str]]
     decodings: Sequence[str] = (GREEDY,)
+    cells: Sequence[Cell] = ()
+    controls: Mapping[str, str] = field(default_factory=dict)
+    second: Mapping[str, Any] = field(default_factory=dict)
+
+    def label(self, arm: Arm) -> dict[str, Any]:
+        """Arm, variant and seed of an arm as the tables show them."""
+        name = self.controls.get(arm.path)
+        return {"arm": "control" if name else arm.kind, "variant": name or arm.variant, "seed": arm.seed}
 
     def items(self, task: str) -> pd.DataFrame:
         return pd.read_parquet(self.folder / "data" / task / "raw" / "eval.parquet")
 
-    def completions(self, arm: Arm, task: str) -> pd.DataFrame:
-        return pd.read_parquet(self._evaluation(arm, task, GREEDY) / "completions.parquet")
+    def completions(self, arm: Arm, task: str, decoding: str = GREEDY) -> pd.DataFrame:
+        return pd.read_parquet(self._evaluation(arm, task, decoding) / "completions.parquet")
 
     def scores(self, arm: Arm, task: str, decoding: str = GREEDY) -> pd.DataFrame:
         return pd.read_parquet(self._evaluation(arm, task, decoding) / "scores.parquet")
+
+    def scores_of(self, cell: Cell) -> pd.DataFrame:
+        return pd.read_parquet(self.folder / cell.folder / "scores.parquet")
 
     def metrics(self, arm: Arm) -> pd.DataFrame:
         return pd.read_parquet(self.folder / arm.path / "metrics.parquet")
@@ -76,20 +91,34 @@ class Results:
         Each file of each artifact is checked, whether the report reads it or not: what came from a
         cache was checked by nobody before. Raises RlvrError naming the first that does not hold.
         """
+        return {name: provenance.verify_manifest(path) for name, path in self._paths().items()}
+
+    def manifests(self) -> dict[str, dict[str, Any]]:
+        """The same manifests, without a look at their files."""
+        return {name: json.loads(path.read_text()) for name, path in self._paths().items()}
+
+    def _paths(self) -> dict[str, Path]:
         paths = sorted(self.folder.rglob(f"*{provenance.NAME}"))
         named = {path.relative_to(self.folder).as_posix(): path for path in paths}
-        return {name: provenance.verify_manifest(path) for name, path in named.items() if self._current(name)}
+        return {name: path for name, path in named.items() if self._current(name)}
 
     def _current(self, name: str) -> bool:
-        """Whether a manifest belongs to the arms and tasks of today's config."""
-        arms, tasks = [arm.path for arm in self.arms], self.tasks
+        """Whether a manifest belongs to what today's config asks for."""
+        arms, second = [arm.path for arm in self.arms], self.second
         folders = ["preflight"]
         for part in ("data", "dataset"):
             for task, steps in self.steps.items():
                 folders += [f"{part}/{task}", *(f"{part}/{task}/{step}" for step in ("raw", *steps))]
-        folders += [*arms, *(f"model/{arm}" for arm in arms)]
-        folders += [f"eval/{arm}/{task}/{decoding}" for arm in arms for task in tasks for decoding in self.decodings]
-        return name.rpartition("/")[0] in folders
+        folders += [*arms, *(f"model/{arm}{part}" for arm in arms for part in ("", "/gate"))]
+        folders += [cell.folder for cell in self.cells]
+        folders += [f"eval/{arm}/{task}/lm_eval" for arm in arms for task in second.get("lm_eval", [])]
+        repeat, labels = second.get("repeat", {"tasks": []}), second.get("labels", [])
+        folders += [f"eval/{repeat['arm']}/{task}/repeat" for task in repeat["tasks"]]
+        folders += [f"data/{task}/second" for task in labels]
+        folder, _, file = name.rpartition("/")
+        if file == SECOND:
+            return folder in [f"eval/{arm}/{task}/{GREEDY}" for arm in arms for task in labels]
+        return folder in folders
 
     def _evaluation(self, arm: Arm, task: str, decoding: str) -> Path:
         return self.folder / "eval" / arm.path / task / decoding

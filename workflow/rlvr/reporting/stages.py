@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import pandas as pd
+
+from rlvr.reporting.results import Arm
 
 
 def table(manifests: dict[str, dict[str, Any]], estimated: dict[str, int]) -> pd.DataFrame:
@@ -74,4 +77,26 @@ def by_stage(frame: pd.DataFrame) -> pd.DataFrame:
             "importing and starting": both["starting"].map("{:.1f} s".format) + share.map(" ({:.0f} %)".format),
             "peak memory": both["memory"].map("{:.0f} MiB".format),
         }
+    )
+
+
+def repeated(frame: pd.DataFrame, arms: list[Arm], controls: Collection[str]) -> str:
+    """What further seeds and controls took beside one run of each variant; "" where there are none.
+
+    frame: of `table`. controls: the arms that are one.
+    """
+    first = {arm.variant: arm.seed for arm in reversed(arms) if arm.kind == "grpo"}
+    more = [
+        arm
+        for arm in arms
+        if arm.path in controls or arm.seed != (first[arm.variant] if arm.seed is not None else None)
+    ]
+    if not more:
+        return ""
+    folders = [f"{part}{arm.path}" for arm in more for part in ("", "model/", "eval/")]
+    theirs = frame["artifact"].map(lambda path: any(path == f or path.startswith(f"{f}/") for f in folders))
+    whole, own = frame["seconds"].sum(), frame.loc[theirs, "seconds"].sum()
+    return (
+        f"{len(more)} further runs (seeds and controls) took {own:.0f} s of {whole:.0f} s; one seed without controls "
+        f"takes {whole - own:.0f} s. Data, base and warm-start were made once."
     )

@@ -8,57 +8,130 @@ from typing import Any
 
 import pandas as pd
 
-from rlvr.reporting import accuracy, curves, model_card, page, pass_at_k, runs, samples, stages
+from rlvr import protocol
+from rlvr.cells import TRAINING, Cell
+from rlvr.reporting import (
+    accuracy,
+    by_seed,
+    comparisons,
+    curves,
+    gains,
+    gate,
+    layout,
+    leakage,
+    lineage,
+    model_card,
+    moved,
+    page,
+    pairs,
+    pass_at_k,
+    protocols,
+    runs,
+    samples,
+    second,
+    stages,
+)
 from rlvr.reporting.filtered import filter_table
 from rlvr.reporting.results import Arm, Results
 
 
-def run(config: dict[str, Any], *, results: Path, report: Path) -> None:
-    """Fills the folder `report`; `index.html` links all of it. Verifies every artifact first."""
+def run(config: dict[str, Any], *, results: Path, report: Path, again: bool = False) -> dict[str, Any]:
+    """Fills the folder `report`; `index.html` links all of it. Verifies every artifact first.
+
+    again: to compare with a report that is there: what was verified elsewhere is not, and no figure is drawn.
+    """
     report.mkdir(parents=True, exist_ok=True)
     sampled = config["sampled"]
     decodings = ["greedy", *(["sampled"] if sampled else [])]
-    found = Results(results, [Arm(path) for path in config["arms"]], config["tasks"], config["steps"], decodings)
-    manifests = found.verified()
-    tidy = accuracy.table(found)
-    tables = [accuracy.wide(tidy)]
-    prompts = _prompts(config["prompts"])
-    note = _note(config["prompts"])
-    accuracy.write(tidy, tables[0], report, note=note)
-    if sampled:
-        several = pass_at_k.table(found, sampled)
-        tables.append(pass_at_k.wide(several))
-        accuracy.write(several, tables[1], report, name="pass_at_k", note=note)
-    (report / "metrics.json").write_text(json.dumps(_metrics(tidy), indent=1) + "\n")
+    cells, arms = [Cell(**cell) for cell in config["cells"]], [Arm(path) for path in config["arms"]]
+    more = {"cells": cells, "controls": config["controls"], "second": config["second"]}
+    found = Results(results, arms, config["tasks"], config["steps"], decodings, **more)
+    manifests = found.manifests() if again else found.verified()
+    locked = protocols.checked(found, manifests, config["protocols"])
+    hashes = {cell.name: each.hash for cell, each in locked.items()}
+    numbers, tables, notes = _tables(found, config, hashes, report)
+    under, crossed = protocols.table(found, manifests, locked), protocols.cross(found)
+    protocols.write(under, report / "protocols.csv")
+    protocols.write(crossed, report / "cross_protocol.csv")
+    (report / "metrics.json").write_text(json.dumps(_metrics(numbers["pass_at_1"]), indent=1) + "\n")
+    opinions = second.write(found, config["second"], report)
     timings = stages.table(manifests, _estimated(results))
     timings.to_csv(report / "stages.csv", index=False)
-    title = config["experiment"]
+    times, cost = stages.by_stage(timings), stages.repeated(timings, arms, config["controls"])
     datasets = {task: found.dataset(task) for task in config["steps"]}
     index = page.render(
         "index",
-        title=title,
-        accuracy=tables[0],
+        title=config["experiment"],
+        tables=tables,
+        notes=notes,
+        pairs=pairs.of(config),
+        cells=lineage.write(results, [cell.name for cell in cells], report),
         sampled=sampled,
-        pass_at_k=tables[-1] if sampled else None,
-        prompts=prompts,
+        protocols=under,
+        crossed=crossed,
         arms=found.arms,
         trained=found.trained(),
+        gates=gate.table(found),
         variants=_variants(config["variants"]),
         runs=runs.table(results, [arm.path for arm in found.trained() if arm.kind == "grpo"], manifests),
-        curves=curves.write(found, report / "curves"),
+        curves=curves.write(found, report / "curves", draw=not again),
         data=filter_table(datasets),
         datasets=datasets,
-        stages=stages.by_stage(timings),
+        leakage=leakage.table(found, **config["leakage"]),
+        opinions=opinions,
+        repeats=second.sentence(opinions),
+        stages=times,
+        cost=cost,
     )
     (report / "index.html").write_text(index)
     _write_samples(found, report / "samples", config["samples"])
+    shown = _shown(tables, notes, several=(numbers["seeds"]["seeds"] > 1).any())
     (report / "models").mkdir(exist_ok=True)
-    shown = "\n\n".join([*map(accuracy.markdown, tables), *([note] if note else [])])
     for arm in found.trained():
-        card = model_card.render(found, arm, tidy, shown, manifests, config)
+        card = model_card.render(found, arm, numbers["pass_at_1"], shown, manifests, config)
         (report / "models" / f"{arm.slug}.md").write_text(card)
-    times = accuracy.markdown(stages.by_stage(timings))
-    (report / "summary.txt").write_text(f"{shown}\n\n{times}\n\n{report}/index.html\n")
+    parts = [shown, layout.markdown(times), *([cost] if cost else []), f"{report}/index.html"]
+    (report / "summary.txt").write_text("\n\n".join(parts) + "\n")
+    training_last = sorted(locked.items(), key=lambda pair: pair[0].prompt == TRAINING)
+    under_training = protocol.facts({cell.task: each for cell, each in training_last})
+    return {"made_from": lineage.made_from(manifests), "protocol": under_training}
+
+
+Tables = dict[str, pd.DataFrame]
+
+
+def _tables(
+    found: Results, config: dict[str, Any], hashes: dict[str, str], report: Path
+) -> tuple[Tables, Tables, list[str]]:
+    """Writes the tables of accuracy; returns them as numbers and as people read them, and the lines below the first."""
+    numbers = {
+        "pass_at_1": accuracy.table(found),
+        "comparisons": comparisons.table(found, config, hashes),
+        "seeds": by_seed.table(found),
+        "moved": moved.write(found, pairs.of(config), report / "moved"),
+    }
+    readable = {
+        "pass_at_1": accuracy.wide(numbers["pass_at_1"], gains.by_cell(numbers["comparisons"], config)),
+        "comparisons": comparisons.wide(numbers["comparisons"]),
+        "seeds": by_seed.wide(numbers["seeds"]),
+        "moved": moved.wide(numbers["moved"]),
+    }
+    if config["sampled"]:
+        numbers["pass_at_k"] = pass_at_k.table(found, config["sampled"])
+        readable["pass_at_k"] = pass_at_k.wide(numbers["pass_at_k"])
+    own = _own_prompts(config["prompts"])
+    notes = [*gains.notes(numbers["comparisons"], config), *own]
+    for name, tidy in numbers.items():
+        layout.write(tidy, readable[name], report, name, "\n\n".join(notes if name == "pass_at_1" else own))
+    return numbers, readable, notes
+
+
+def _shown(tables: Tables, notes: list[str], several: bool) -> str:
+    """The tables of accuracy as text; that of the seeds where there are several."""
+    names = [*(["pass_at_k"] if "pass_at_k" in tables else []), *(["seeds"] if several else [])]
+    return "\n\n".join(
+        [layout.markdown(tables["pass_at_1"]), *notes, *(layout.markdown(tables[name]) for name in names)]
+    )
 
 
 def _estimated(results: Path) -> dict[str, int]:
@@ -72,30 +145,18 @@ def _metrics(tidy: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
     """Accuracies by arm and task, for `dvc metrics`."""
     nested: dict = {}
     for row in tidy.itertuples():
-        parts = [row.arm, row.variant, "" if pd.isna(row.seed) else f"seed{row.seed}"]
-        name = "-".join(part for part in parts if part)
-        nested.setdefault(name, {})[row.task] = {"strict": row.strict, "flexible": row.flexible}
+        name = Arm(row.cell.rsplit("/", 2)[0]).slug
+        nested.setdefault(name, {})[row.task] = {
+            key: value if layout.known(value) else None
+            for key, value in (("strict", row.strict), ("flexible", row.flexible))
+        }
     return nested
 
 
-def _prompts(prompts: list[dict[str, Any]]) -> pd.DataFrame | None:
-    """A row for each prompt under which a task was answered; None where all arms had that of training."""
-    rows = [
-        {
-            "task": row["task"],
-            "arm": row["arm"],
-            "system prompt": row["system_prompt"] or "none",
-            "user prompt": "the task's own" if row["user_prompt"] is None else row["user_prompt"],
-        }
-        for row in prompts
-    ]
-    return pd.DataFrame(rows) if rows else None
-
-
-def _note(prompts: list[dict[str, Any]]) -> str:
-    """A line that names the arms with a prompt of their own, "" where there are none."""
+def _own_prompts(prompts: list[dict[str, Any]]) -> list[str]:
+    """A line that names the arms with a prompt of their own, where there are any."""
     own = [f"{row['arm']} on {row['task']}" for row in prompts if row["arm"] != "all others"]
-    return f"Not under the prompt of training: {', '.join(own)}; index.html shows the prompts." if own else ""
+    return [f"Not under the prompt of training: {', '.join(own)}; index.html shows the prompts."] if own else []
 
 
 def _variants(variants: dict[str, dict[str, Any]]) -> pd.DataFrame:

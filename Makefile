@@ -17,7 +17,7 @@ test: $(INSTALLED)  ## the fast tests, no network
 	$(IN_VENV) python -m pytest $(PARALLEL)
 
 test-slow: $(INSTALLED)  ## the tests that run stages for real
-	$(IN_VENV) python -m pytest $(PARALLEL) -m 'slow and not unsloth and not vllm'
+	$(IN_VENV) python -m pytest $(PARALLEL) --durations 15 -m 'slow and not unsloth and not vllm'
 
 test-engines: $(ENGINES)  ## the tests that run Unsloth and vLLM
 	$(IN_VENV) python -m pytest -m 'unsloth or vllm'

@@ -38,6 +38,7 @@ MICRO = {
         },
         "variants": {"dapo": {}, "dr_grpo": {"trainer": {"loss_type": "dr_grpo"}}},
     },
+    "gate": {"mode": "off"},  # 5 seconds a model, nearly all of them imports; tests/workflow/test_gate.py has it on
     "evaluation": {"max_completion_tokens": 8, "batch_size": 4},
 }
 
@@ -154,3 +155,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def after_run(finished: Path, tmp_path: Path) -> Path:
     """A copy of the finished checkout that a test may change; times are kept."""
     return Path(shutil.copytree(finished, tmp_path / "after", symlinks=True))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes ten minutes goes first, so that the other worker has all the rest to do beside it."""
+    items.sort(key=lambda item: "default" not in getattr(item, "fixturenames", ()))

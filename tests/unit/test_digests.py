@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT, distribution
 from rlvr import digests
 
-NAMES = ("data", "base", "filter", "sft", "grpo", "export", "generate", "score", "report")
+NAMES = ("data", "base", "filter", "sft", "grpo", "export", "gate", "generate", "score", "report")
 
 
 def all_digests(root: Path) -> dict[str, str]:
@@ -56,7 +56,7 @@ def sources(tmp_path: Path) -> Path:
         ("rlvr_plugins/tasks/countdown.py", "\nX = 1\n", {"source countdown"}),
         ("rlvr_plugins/tasks/word_problems.py", "\nX = 1\n", {"source gsm8k"}),
         ("workflow/rlvr/reporting/page.html.j2", "\n<p>\n", {"stage report"}),
-        ("workflow/rlvr/engines/generation.py", "\nX = 1\n", {"stage generate", "part evaluation"}),
+        ("workflow/rlvr/engines/generation.py", "\nX = 1\n", {"stage gate", "stage generate", "part evaluation"}),
         ("workflow/rlvr/engines/evaluation.py", "\nX = 1\n", {"part evaluation"}),
         ("workflow/rlvr/engines/reporting.py", "\nX = 1\n", set()),
         ("workflow/rlvr/engines/training.py", "\nX = 1\n", {"stage sft", "stage grpo"}),

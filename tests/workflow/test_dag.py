@@ -10,8 +10,8 @@ import pytest
 
 from conftest import MICRO, snakemake, write_config
 
-AFTER_GRPO = {"export": 2, "generate": 2, "score": 2, "report": 1}
-AFTER_ALL = {"export": 3, "generate": 3, "score": 3, "report": 1}
+AFTER_GRPO = {"export": 2, "gate": 2, "generate": 2, "score": 2, "report": 1}
+AFTER_ALL = {"export": 3, "gate": 3, "generate": 3, "score": 3, "report": 1}
 
 
 def planned(checkout: Path, *targets: str, **env: str) -> dict[str, int]:
@@ -51,7 +51,7 @@ def test_nothing_runs_twice(after_run):
         (changed(seeds=[0, 1]), {"grpo": 2, **AFTER_GRPO}),
         (
             changed(grpo={"variants": {**MICRO["grpo"]["variants"], "bnpo": {"trainer": {"loss_type": "bnpo"}}}}),
-            {"preflight": 1, "dataset": 1, "grpo": 1, "export": 1, "generate": 1, "score": 1, "report": 1},
+            {"preflight": 1, "dataset": 1, "grpo": 1, "export": 1, "gate": 1, "generate": 1, "score": 1, "report": 1},
         ),
         (
             changed(sft={"trainer": {**MICRO["sft"]["trainer"], "learning_rate": 1e-4}}),
@@ -64,11 +64,11 @@ def test_nothing_runs_twice(after_run):
         ({**MICRO, "report": {"samples": 3}}, {"report": 1}),
         (
             {**MICRO, "filters": [{"duplicates": {}}, {"tokens": {"max": 499}}]},
-            {"filter": 1, "preflight": 1, "dataset": 1, "sft": 1, "grpo": 2, **AFTER_ALL},
+            {"filter": 2, "preflight": 1, "dataset": 1, "sft": 1, "grpo": 2, **AFTER_ALL},
         ),
         (
             {**MICRO, "filters": [{"duplicates": {"by": "normalised"}}, {"tokens": {"max": 500}}]},
-            {"filter": 2, "preflight": 1, "dataset": 1, "sft": 1, "grpo": 2, **AFTER_ALL},
+            {"filter": 3, "preflight": 1, "dataset": 1, "sft": 1, "grpo": 2, **AFTER_ALL},
         ),
         (
             {**MICRO, "filters": [*MICRO["filters"], {"pass_rate": {"samples": 2, "max_completion_tokens": 8}}]},
@@ -76,11 +76,19 @@ def test_nothing_runs_twice(after_run):
         ),
         (changed(grpo={"max_epochs": 3}), {"dataset": 1, "report": 1}),
         (changed(preflight={"reserve": 0.2}), {"preflight": 1}),
+        (changed(gate={"max_kl": 0.4}), {"gate": 3, "report": 1}),
         (
             changed(
                 tasks={"countdown": {**MICRO["tasks"]["countdown"], "prompts": {"base": {"system_prompt": "Add."}}}}
             ),
             {"generate": 1, "score": 1, "report": 1},
+        ),
+        (
+            changed(
+                tasks={"countdown": {**MICRO["tasks"]["countdown"], "prompts": {"base": {"system_prompt": "Add."}}}},
+                evaluation={"cross_protocol": True},
+            ),
+            {"generate": 5, "score": 5, "report": 1},
         ),
         (
             changed(evaluation={"sampled": {"samples": 2, "pass_at": [1, 2]}}),
@@ -99,7 +107,9 @@ def test_nothing_runs_twice(after_run):
         "added pass rate",
         "max_epochs",
         "preflight",
+        "bound of the gate",
         "prompt of the base arm",
+        "all arms under all prompts",
         "samples beside greedy",
     ],
 )
@@ -121,17 +131,17 @@ def test_a_config_change_reruns_what_depends_on_it(after_run, config, expected):
             "rlvr_plugins/verifiers/expressions.py",
             "MAX_CHARACTERS = 200",
             "MAX_CHARACTERS = 199",
-            {"grpo": 2, "export": 2, "generate": 2, "score": 4, "report": 1},
+            {"grpo": 2, **AFTER_GRPO, "score": 4},
         ),
         (
             "rlvr_plugins/filters/duplicates.py",
             "seen before",
             "repeated",
-            {"filter": 2, "preflight": 1, "dataset": 1, "sft": 1, "grpo": 2, **AFTER_ALL},
+            {"filter": 3, "preflight": 1, "dataset": 1, "sft": 1, "grpo": 2, **AFTER_ALL},
         ),
         ("rlvr_plugins/filters/pass_rate.py", '"not sampled"', '"left out"', {}),
         ("workflow/rlvr/reporting/card.md.j2", "## Columns", "## The columns", {"dataset": 1, "report": 1}),
-        ("workflow/rlvr/reporting/accuracy.py", 'method="wilson"', 'method="exact"', {"report": 1}),
+        ("workflow/rlvr/statistics/proportions.py", 'method="wilson"', 'method="beta"', {"report": 1}),
         ("workflow/rlvr/reporting/page.html.j2", "<h2>Data</h2>", "<h2>Rows</h2>", {"dataset": 1, "report": 1}),
         ("rlvr_plugins/rewards/format.py", "right or wrong.", "whether right or wrong.", {}),
         ("workflow/rlvr/stages/sft.py", "SFT warm-start on", "A warm start on", {}),
@@ -163,4 +173,4 @@ def test_filters_see_an_edit_of_what_they_ask_of_the_task_even_where_the_data_wa
     edit(after_run / "rlvr_plugins/tasks/countdown.py", '{"id": values["id"]}', '{"name": values["id"]}')
     snakemake(after_run, "results/micro/data/countdown/raw/manifest.json")
     plan = planned(after_run)
-    assert plan["filter"] == 2 and "data" not in plan
+    assert plan["filter"] == 3 and "data" not in plan

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from conftest import ROOT, copy_checkout, snakemake, write_config
-from rlvr import config, slices, yaml_files
+from rlvr import comparison, config, slices, yaml_files
 from rlvr.errors import RlvrError
 from rlvr_plugins.tasks import word_problems
 
@@ -98,10 +98,10 @@ def test_every_preset_can_be_planned(tmp_path, name):
         files.append("given.yaml")
     planned = snakemake(checkout, "--dry-run", "--configfile", *files).stdout
     jobs = dict(re.findall(r"^(\w+) +(\d+)$", planned, re.MULTILINE))
-    arms = slices.arms(load(name))
+    arms = comparison.arms(load(name))
     assert int(jobs["grpo"]) == sum(arm.startswith("grpo/") for arm in arms)
     assert int(jobs["export"]) == len(arms) - 1
-    assert int(jobs["generate"]) == int(jobs["score"]) == len(arms) * len(slices.decodings(load(name)))
+    assert int(jobs["generate"]) == int(jobs["score"]) == len(arms) * len(comparison.decodings(load(name)))
 
 
 TINY = {"model": "tiny", "revision": None}

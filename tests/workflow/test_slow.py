@@ -12,30 +12,67 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import yaml
 from test_dag import planned
 
-from conftest import MICRO, ROOT, copy_checkout, snakemake, write_config
+from conftest import MICRO, copy_checkout, snakemake, write_config
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_the_embedded_default_learns(tmp_path, seed):
-    """Base knows nothing, SFT gets at least 25 %, GRPO at least 60 % and 25 points more, on each task."""
-    checkout = copy_checkout(tmp_path / "checkout")
-    content = yaml.safe_load((ROOT / "config/config.yaml").read_text())
-    write_config(checkout, {**content, "seed": seed, "seeds": [seed]})
-    snakemake(checkout)
-    report = checkout / "results" / content["experiment"] / "report"
-    table = pd.read_csv(report / "pass_at_1.csv")
+@pytest.fixture(scope="module")
+def default(tmp_path_factory) -> Path:
+    """A copy of the checkout in which the embedded default has run with three seeds and two controls."""
+    checkout = copy_checkout(tmp_path_factory.mktemp("default") / "checkout")
+    print(snakemake(checkout, "--configfile", "config/config.yaml", "config/controls.yaml").stdout)
+    return checkout
+
+
+def test_the_embedded_default_learns_under_every_seed_and_its_controls_do_not(default):
+    """Base knows nothing, SFT gets at least 25 %, GRPO at least 60 % and 25 points more."""
+    report = default / "results/tiny/report"
     print((report / "summary.txt").read_text())
-    for task, rows in table.groupby("task"):
-        accuracy = rows.set_index("arm")["strict"]
-        assert (rows["n"] >= 500).all()
-        assert accuracy["base"] == 0, task
-        assert accuracy["sft"] >= 0.25, task
-        assert accuracy["grpo"] >= max(0.60, accuracy["sft"] + 0.25), task
+    table = pd.read_csv(report / "pass_at_1.csv").set_index("cell")["strict"]
+    strict = {name.removesuffix("/countdown/greedy"): value for name, value in table.items()}
+    assert strict["base"] == 0 and strict["sft"] >= 0.25
+    compared = pd.read_csv(report / "comparisons.csv").set_index(["from", "to"])
+    for seed in (0, 1, 2):
+        real = f"grpo/dapo/seed{seed}"
+        assert strict[real] >= max(0.60, strict["sft"] + 0.25)
+        row = compared.loc[("sft", real)]
+        assert row["n"] >= 500 and row["p_holm"] < 0.001 and row["verdict"] == "evidence"
+    random = compared.loc[("sft", "grpo/random_reward/seed0")]
+    assert random["difference"] <= 0 or random["verdict"] == "none"
+    beaten = compared.loc[("grpo/dapo/seed0", "grpo/random_reward/seed0")]
+    assert beaten["difference"] < 0 and beaten["verdict"] == "evidence"
+
+
+def test_format_and_answer_add_up_for_every_pair_of_the_default(default):
+    moved = pd.read_csv(default / "results/tiny/report/moved.csv")
+    assert len(moved) >= 8
+    assert (moved["format"] + moved["answer"] - moved["difference"]).abs().max() < 1e-5
+    assert (moved["gained"] == moved["gained_format"] + moved["gained_answer"]).all()
+
+
+def test_seeds_and_controls_shared_one_warm_start(default):
+    stages = pd.read_csv(default / "results/tiny/report/stages.csv")["stage"].value_counts()
+    assert stages["sft"] == 1 and stages["grpo"] == 5
+
+
+def test_the_audit_of_the_default_holds_until_one_byte_changes(default):
+    def audit() -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "rlvr", "audit", "results/tiny"]
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(default / "workflow"), str(default)])}
+        return subprocess.run(command, cwd=default, env=env, capture_output=True, text=True)
+
+    sound = audit()
+    assert sound.returncode == 0, sound.stdout + sound.stderr
+    file = default / "results/tiny/eval/grpo/dapo/seed1/countdown/greedy/completions.parquet"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:])
+    damaged = audit()
+    file.write_bytes(whole)
+    assert damaged.returncode == 1
+    assert "eval/grpo/dapo/seed1/countdown/greedy/completions.parquet" in damaged.stdout + damaged.stderr
 
 
 def test_the_same_seed_gives_the_same_table_and_completions(tmp_path):
@@ -45,10 +82,26 @@ def test_the_same_seed_gives_the_same_table_and_completions(tmp_path):
         write_config(checkout, MICRO)
         snakemake(checkout)
         made.append(checkout / "results/micro")
-    files = [path.relative_to(made[0]) for path in made[0].rglob("*.parquet") if path.name != "metrics.parquet"]
-    assert len(files) > 10
-    for file in [*files, Path("report/pass_at_1.csv"), Path("report/pass_at_1.md")]:
+    left_out = ("manifest.json", "metrics.parquet", ".snakemake_timestamp")
+    timed = ("index.html", "summary.txt", "stages.csv", "learning_curves.csv", "cells", "models")
+    files = [path.relative_to(made[0]) for path in made[0].rglob("*.*") if path.is_file()]
+    files = [
+        file
+        for file in files
+        if file.parts[0] in ("data", "model", "sft", "grpo", "eval", "dataset", "report")
+        and not file.name.endswith(left_out)
+        and not (file.parts[0] == "report" and file.parts[1] in timed)
+    ]
+    kinds = {".parquet", ".safetensors", ".html", ".csv", ".md", ".svg", ".png"}
+    assert {file.suffix for file in files} >= kinds and len(files) > 50
+    for file in files:
         assert (made[0] / file).read_bytes() == (made[1] / file).read_bytes(), file
+    for file in made[0].rglob("metrics.parquet"):
+        both = [
+            pd.read_parquet(folder / file.relative_to(made[0])).drop(columns="step_time", errors="ignore")
+            for folder in made
+        ]
+        pd.testing.assert_frame_equal(*both, check_exact=True)
 
 
 def test_a_second_clone_reuses_what_the_cache_holds_and_refuses_what_is_damaged(tmp_path):

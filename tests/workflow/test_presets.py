@@ -115,7 +115,7 @@ STEPS = {"max_steps": 2, "optim": "adamw_torch"}
 
 
 def swapped(name: str) -> dict:
-    """The preset with the model, the data, the number of steps, the lengths and the engines swapped, and no more."""
+    """The preset with the model, the data, the number of steps, the lengths and the engines swapped, and no gate."""
     content: dict = {}
     for file in PRESETS[name]:
         content = yaml_files.merge(content, yaml_files.load_mapping(file))
@@ -126,6 +126,7 @@ def swapped(name: str) -> dict:
         "engines": {"training": "transformers", "generation": "transformers", "rollouts": "transformers"},
         "grpo": {"trainer": {**STEPS, "max_completion_length": 8}},
         "evaluation": {"max_completion_tokens": 8},
+        "gate": {"mode": "off"},
         "device": "cpu",
     }
     if content.get("sft"):

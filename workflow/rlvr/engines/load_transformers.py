@@ -10,7 +10,7 @@ from peft import LoraConfig, PeftModel
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 
 from rlvr.engines.loading import Request
-from rlvr.engines.models import is_adapter, load_model
+from rlvr.engines.models import is_adapter, keep_constants, load_model
 
 
 def arguments(stage: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -37,9 +37,11 @@ def _in_4bit(folder: Path, device: torch.device, dtype: torch.dtype) -> PreTrain
     quantization = BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
     )
-    return AutoModelForCausalLM.from_pretrained(
+    model = AutoModelForCausalLM.from_pretrained(
         folder, dtype=dtype, quantization_config=quantization, device_map={"": device}
     )
+    keep_constants(model)
+    return model
 
 
 def _lora(adapter: dict[str, Any]) -> LoraConfig:

@@ -25,7 +25,7 @@ from peft import PeftModel, load_peft_weights, set_peft_model_state_dict  # isor
 
 from rlvr.engines import unsloth_options
 from rlvr.engines.loading import Request
-from rlvr.engines.models import is_adapter
+from rlvr.engines.models import is_adapter, keep_constants
 from rlvr.errors import RlvrError
 
 
@@ -47,6 +47,7 @@ def load(request: Request) -> tuple[PeftModel, None]:
         load_in_4bit=adapter["load_in_4bit"],
         **(vllm if request.vllm else {}),
     )
+    keep_constants(model)
     model = unsloth.FastLanguageModel.get_peft_model(
         model,
         r=adapter["r"],

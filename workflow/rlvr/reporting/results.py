@@ -44,7 +44,7 @@ class Arm:
 class Results:
     """The folder of an experiment.
 
-    tasks: those evaluated. steps: the filters' folders of every task. decodings: how the items were answered.
+    tasks: those evaluated. steps: the filters' folders of every task.
     cells: what is answered and judged, those under another arm's prompt included.
     controls: the name of each arm that is a control, by its path. second: which second opinions there are.
     """
@@ -53,10 +53,14 @@ class Results:
     arms: list[Arm]
     tasks: list[str]
     steps: Mapping[str, list[str]]
-    decodings: Sequence[str] = (GREEDY,)
     cells: Sequence[Cell] = ()
     controls: Mapping[str, str] = field(default_factory=dict)
     second: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def decodings(self) -> list[str]:
+        """How the items were answered: `greedy`, and `sampled` where they were."""
+        return list(dict.fromkeys(cell.mode for cell in self.cells))
 
     def label(self, arm: Arm) -> dict[str, Any]:
         """Arm, variant and seed of an arm as the tables show them."""

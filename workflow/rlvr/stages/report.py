@@ -42,10 +42,9 @@ def run(config: dict[str, Any], *, results: Path, report: Path, again: bool = Fa
     """
     report.mkdir(parents=True, exist_ok=True)
     sampled = config["sampled"]
-    decodings = ["greedy", *(["sampled"] if sampled else [])]
     cells, arms = [Cell(**cell) for cell in config["cells"]], [Arm(path) for path in config["arms"]]
     more = {"cells": cells, "controls": config["controls"], "second": config["second"]}
-    found = Results(results, arms, config["tasks"], config["steps"], decodings, **more)
+    found = Results(results, arms, config["tasks"], config["steps"], **more)
     manifests = found.manifests() if again else found.verified()
     locked = protocols.checked(found, manifests, config["protocols"])
     hashes = {cell.name: each.hash for cell, each in locked.items()}

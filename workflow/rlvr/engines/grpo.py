@@ -15,7 +15,7 @@ from rlvr.engines import checkpoints, evaluation, lengths, models, reporting, tr
 from rlvr.engines import rollouts as rollout_options
 from rlvr.engines.dynamic import Draws, DynamicTrainer
 from rlvr.engines.frozen import Frozen
-from rlvr.engines.loading import Engine, Request
+from rlvr.engines.loading import Engine, Request, load
 from rlvr.engines.sampling import WatchedTrainer
 from rlvr.errors import RlvrError
 from rlvr.growing import Growing
@@ -70,7 +70,7 @@ def train(
         share = arguments.vllm_gpu_memory_utilization if rollouts == "vllm_colocate" else None
         checkpointing, synced = arguments.gradient_checkpointing, rollouts != "transformers"
         request = Request(base, sft, config["adapter"], device, longest, config["seed"], checkpointing, share, synced)
-        model, fresh_adapter = engine.load(request)
+        model, fresh_adapter = load(engine, request)
         ends = set(models.end_tokens(model, tokenizer))
         log = Growing(folder / "sampled", schema(list(config["rewards"])))
         keeping = {"log": log, "keep": config["keep_completions"], "group": arguments.num_generations}
@@ -88,6 +88,7 @@ def train(
                 peft_config=fresh_adapter,
                 max_logp_difference=config["max_logp_difference"],
             )
+        models.require_ends_of(base, trainer.model, trainer.processing_class)
         met = protocol_lock.meet(
             [*rows, *items],
             files=[*data, *held_out],

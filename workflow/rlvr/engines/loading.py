@@ -53,7 +53,22 @@ class Engine(Protocol):
         """The options for TRL's config class, so that they mean what they mean to TRL. stage: `sft` or `grpo`."""
 
     def load(self, request: Request) -> tuple[Any, Any]:
-        """The model and, when it needs a fresh adapter, that adapter's config."""
+        """The model and, when it needs a fresh adapter, that adapter's config. To be called through `load` below."""
+
+
+def load(engine: Engine, request: Request) -> tuple[Any, Any]:
+    """The model and, when it needs a fresh adapter, that adapter's config; its generation config is that of the base.
+
+    An engine may build a model from its config alone (Unsloth, where vLLM loads the weights), which loses the end
+    tokens that only generation_config.json names.
+    """
+    from rlvr.engines.models import generation_config_of
+
+    model, fresh_adapter = engine.load(request)
+    model.generation_config = generation_config_of(request.base)
+    if hasattr(model, "peft_config"):
+        model.get_base_model().generation_config = model.generation_config
+    return model, fresh_adapter
 
 
 def engine(name: str) -> Engine:

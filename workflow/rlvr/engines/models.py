@@ -18,6 +18,7 @@ from transformers import (
 )
 
 from rlvr import provenance
+from rlvr.errors import RlvrError
 
 ADAPTER_FILE = "adapter_config.json"
 
@@ -45,8 +46,24 @@ def end_tokens(model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenize
 
 def ends_of(folder: Path, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """The tokens at which a completion of the model in a folder ends."""
-    stored = GenerationConfig.from_pretrained(folder) if (folder / "generation_config.json").is_file() else None
-    return ends(stored.eos_token_id if stored else load_config(folder).eos_token_id, tokenizer)
+    return ends(generation_config_of(folder).eos_token_id, tokenizer)
+
+
+def generation_config_of(folder: Path) -> GenerationConfig:
+    """That of the model in a folder, as transformers loads it: from its file, or else from the model's config."""
+    if (folder / "generation_config.json").is_file():
+        return GenerationConfig.from_pretrained(folder)
+    return GenerationConfig.from_model_config(load_config(folder))
+
+
+def require_ends_of(folder: Path, model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raises RlvrError where completions of a loaded model end at other tokens than those of the model in `folder`."""
+    wanted, found = ends_of(folder, tokenizer), end_tokens(model, tokenizer)
+    if found != wanted:
+        raise RlvrError(
+            f"{folder}: completions of this model end at the tokens {wanted}, but as it was loaded for training they "
+            f"end at {found}; the export would be refused; allowed: an engine that keeps its generation_config.json"
+        )
 
 
 def ends(configured: int | list[int] | None, tokenizer: PreTrainedTokenizerBase) -> list[int]:

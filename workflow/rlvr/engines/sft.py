@@ -12,7 +12,7 @@ from trl import SFTConfig, SFTTrainer
 from rlvr import protocol, protocol_lock, provenance, tables
 from rlvr.engines import checkpoints, lengths, models, reporting, sft_data, training
 from rlvr.engines.frozen import Frozen
-from rlvr.engines.loading import Engine, Request
+from rlvr.engines.loading import Engine, Request, load
 
 
 def train(
@@ -37,7 +37,7 @@ def train(
         longest = lengths.within(base, arguments.max_length)
         checkpointing = arguments.gradient_checkpointing
         request = Request(base, start, config["adapter"], device, longest, config["seed"], checkpointing)
-        model, fresh_adapter = engine.load(request)
+        model, fresh_adapter = load(engine, request)
         read = tables.read_all(data)
         rows = [{key: row[key] for key in ("prompt", "completion")} for row in read]
         with training.float32_adapter(model):
@@ -48,6 +48,7 @@ def train(
                 processing_class=tokenizer,
                 peft_config=fresh_adapter,
             )
+        models.require_ends_of(base, trainer.model, trainer.processing_class)
         met = protocol_lock.meet(
             read,
             files=data,

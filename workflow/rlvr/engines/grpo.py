@@ -68,8 +68,19 @@ def train(
             longest = max(longest, lengths.require_room(base, items, most, "grpo.evaluate.max_completion_tokens"))
         arguments.vllm_max_model_length = arguments.vllm_max_model_length or longest
         share = arguments.vllm_gpu_memory_utilization if rollouts == "vllm_colocate" else None
-        checkpointing, synced = arguments.gradient_checkpointing, rollouts != "transformers"
-        request = Request(base, sft, config["adapter"], device, longest, config["seed"], checkpointing, share, synced)
+        synced = rollouts != "transformers" and engine.MERGES_TO_SYNC
+        request = Request(
+            base,
+            sft,
+            config["adapter"],
+            device,
+            longest,
+            config["seed"],
+            checkpointing=arguments.gradient_checkpointing,
+            vllm=share,
+            synced=synced,
+            scratch=folder,
+        )
         model, fresh_adapter = load(engine, request)
         ends = set(models.end_tokens(model, tokenizer))
         log = Growing(folder / "sampled", schema(list(config["rewards"])))

@@ -12,6 +12,8 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedMod
 from rlvr.engines.loading import Request
 from rlvr.engines.models import is_adapter, keep_constants, load_model
 
+MERGES_TO_SYNC = True
+
 
 def arguments(stage: str, options: dict[str, Any]) -> dict[str, Any]:
     return options

@@ -15,6 +15,8 @@ from rlvr import console, user_cache
 
 os.environ.setdefault("UNSLOTH_DISABLE_STATISTICS", "1")
 os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", str(user_cache.folder() / "unsloth"))
+# Later releases than 2026.10.7 fold the adapter into the base for a rollout unless told not to; the base stays as it is.
+os.environ.setdefault("UNSLOTH_VLLM_MERGED_ROLLOUT", "0")
 if _early := [name for name in ("trl", "transformers", "peft") if name in sys.modules]:
     console.note(f"unsloth: {', '.join(_early)} came first; on a GPU some of its speed is lost")
 
@@ -27,6 +29,8 @@ from rlvr.engines import unsloth_options
 from rlvr.engines.loading import Request
 from rlvr.engines.models import is_adapter, keep_constants
 from rlvr.errors import RlvrError
+
+MERGES_TO_SYNC = False  # vLLM shares the base's weights and gets the adapter beside them
 
 
 def arguments(stage: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -59,7 +63,15 @@ def load(request: Request) -> tuple[PeftModel, None]:
     )
     if start is not None:
         _continue(model, start)
+    if hasattr(model, "load_lora"):
+        _keep_loras_in(request.scratch.resolve(), model)
     return model, None
+
+
+def _keep_loras_in(folder: Path, model: PeftModel) -> None:
+    """Unsloth hands vLLM the adapter by way of a folder, which it would create in the working directory."""
+    load_lora = model.load_lora
+    model.load_lora = lambda name, *given, **named: load_lora(str(folder / name), *given, **named)
 
 
 def _continue(model: PeftModel, start: Path) -> None:

@@ -20,6 +20,7 @@ class Request:
     checkpointing: activations are computed again instead of kept.
     vllm: share of the GPU's memory for a vLLM engine beside the trained model; None: no such engine.
     synced: weights are handed to vLLM during training.
+    scratch: folder for files that an engine writes while it trains; removed with the run's checkpoints.
 
     Raises RlvrError where `start` was trained on another base.
     """
@@ -33,6 +34,7 @@ class Request:
     checkpointing: bool = True
     vllm: float | None = None
     synced: bool = False
+    scratch: Path = Path()
 
     def __post_init__(self) -> None:
         if self.start is not None:
@@ -48,6 +50,8 @@ class Engine(Protocol):
     """A module that loads models to be trained."""
 
     __name__: str
+    MERGES_TO_SYNC: bool
+    """Whether handing weights to vLLM merges the adapter into the base and takes it out again."""
 
     def arguments(self, stage: str, options: dict[str, Any]) -> dict[str, Any]:
         """The options for TRL's config class, so that they mean what they mean to TRL. stage: `sft` or `grpo`."""

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import gc
-import os
 import random
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
+from rlvr.engines import vllm_environment  # noqa: F401
 from rlvr.engines.decoding import Decoding, Sampled
-
-os.environ.setdefault("VLLM_WORKER_MULTIPROCESSING_METHOD", "spawn")
-os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
-os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")  # GiB
-os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # as many threads as the config says
 
 from vllm import LLM, SamplingParams, TokensPrompt  # isort: skip
 from vllm.outputs import CompletionOutput  # isort: skip

@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from conftest import MICRO
-from rlvr import availability, cli, tiny
+from rlvr import availability, cli, nvidia, tiny
 from rlvr.doctor import diagnosis, machine, needs, packages, probe, trials
 from rlvr.doctor.findings import WIDTH, Finding, render
 from rlvr.memory import machine as limits
@@ -136,7 +136,7 @@ def test_engines_that_are_broken_or_built_for_another_device():
     ],
 )
 def test_gpus(facts, listed, mark, said, monkeypatch):
-    monkeypatch.setattr(machine, "gpus", lambda: listed)
+    monkeypatch.setattr(nvidia, "gpus", lambda: listed)
     found = {each.part: each for each in diagnosis.computer(facts, "2.13.0+cpu")}["cuda"]
     assert found.mark == mark and said in found.text
 

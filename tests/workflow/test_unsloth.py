@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 
 import pytest
 import torch
@@ -35,7 +34,7 @@ def test_the_adapter_that_vllm_is_handed_lies_in_the_scratch_folder_not_in_the_w
         model.load_lora("vllm_gen_lora", load_tensors=True)
     except TypeError as error:  # vLLM's request takes tensors only where Unsloth has patched vLLM, on a GPU
         assert "lora_tensors" in str(error)
-    assert os.listdir(working) == []
+    assert list(working.iterdir()) == []
     assert json.loads((scratch / "vllm_gen_lora" / "adapter_config.json").read_text())["r"] == 2
 
 

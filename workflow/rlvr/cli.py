@@ -13,7 +13,7 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlvr import circumstances, console, plugin_commands, protocol, protocol_lock, provenance
+from rlvr import circumstances, console, nvidia, plugin_commands, protocol, protocol_lock, provenance
 from rlvr.auditing import command as auditing
 from rlvr.doctor import command as doctor
 from rlvr.errors import RlvrError
@@ -121,6 +121,7 @@ def _run_stage(arguments: argparse.Namespace) -> int:
     name = arguments.command
     if "OMP_NUM_THREADS" in os.environ:  # set by snakemake; the tokenizers would take every core
         os.environ.setdefault("RAYON_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
+    nvidia.use_one()
     with console.quiet(arguments.log):
         where = f"; log: {arguments.log}" if arguments.log else ""
         if arguments.log:

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from rlvr import availability, dvc_settings
+from rlvr import availability, dvc_settings, nvidia
 from rlvr.doctor import machine, packages
 from rlvr.doctor.findings import Finding
 from rlvr.errors import RlvrError
@@ -66,11 +66,11 @@ def _gpus(facts: dict[str, Any], torch: str) -> list[Finding]:
                 "cuda",
                 "ok",
                 f"{each['name']}, {gib(each['memory'])}, {gib(each['free'])} free; capability {each['capability']}; "
-                f"driver {machine.driver()}, torch for CUDA {facts['build']}",
+                f"driver {nvidia.driver()}, torch for CUDA {facts['build']}",
             )
             for each in facts["devices"]
         ]
-    listed = machine.gpus()
+    listed = nvidia.gpus()
     if not listed:
         return [
             Finding("machine", "cuda", "lack", "no GPU; the CPU is used", "take a machine with one for real models")
@@ -81,7 +81,7 @@ def _gpus(facts: dict[str, Any], torch: str) -> list[Finding]:
             Finding("machine", "cuda", "lack", text, "make clean, then make run with an index that has CUDA's torch")
         ]
     text = f"{listed[0]}, but torch for CUDA {facts['build']} can't use it: {facts.get('why', 'it sees no device')}"
-    cure = f"a driver for CUDA {facts['build']} (here is {machine.driver()}); look at CUDA_VISIBLE_DEVICES"
+    cure = f"a driver for CUDA {facts['build']} (here is {nvidia.driver()}); look at CUDA_VISIBLE_DEVICES"
     return [Finding("machine", "cuda", "lack", text, cure)]
 
 
@@ -95,11 +95,23 @@ def _tools(cuda: bool) -> list[Finding]:
         needs["ninja"] = (("ninja",), "flashinfer builds its kernels with it when vLLM starts", cure)
     there = {name: next(filter(None, map(shutil.which, commands)), None) for name, (commands, _, _) in needs.items()}
     found = [Finding("machine", "tools", "ok", ", ".join(path for path in there.values() if path) or "none")]
-    return found + [
+    found += [
         Finding("machine", name, "lack", f"none on the PATH; {reason}", cure)
         for name, (_, reason, cure) in needs.items()
         if not there[name]
     ]
+    return found + (_nvcc() if cuda else [])
+
+
+def _nvcc() -> list[Finding]:
+    """Looked for as FlashInfer, which compiles kernels for vLLM, looks for it."""
+    if nvidia.nvcc():
+        return [Finding("machine", "nvcc", "ok", nvidia.nvcc())]
+    text = (
+        "none in CUDA_HOME, CUDA_PATH, the PATH or /usr/local/cuda: vLLM runs without FlashInfer's kernels, by "
+        "FlashAttention and its own sampler (FlashInfer's is always off here)"
+    )
+    return [Finding("machine", "nvcc", "ok", text)]
 
 
 def _shared_memory() -> list[Finding]:

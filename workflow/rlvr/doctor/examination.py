@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from rlvr import availability, config
+from rlvr import availability, config, nvidia
 from rlvr.doctor import diagnosis, machine, needs, packages, trials
 from rlvr.doctor.findings import Finding
 from rlvr.errors import RlvrError
@@ -28,7 +28,10 @@ def examine(files: list[Path], root: Path) -> dict[str, Any]:
         hub = pool.submit(machine.hub)
         answers = trials.run(probes)
         hub = hub.result()
-    versions, differing = packages.compare("cuda" if answers["torch"].get("cuda") else "cpu")
+    cuda = answers["torch"].get("cuda", False)
+    if values.get("device") == "auto" and not cuda and not nvidia.hidden() and nvidia.gpus():
+        needed.add("cuda")  # every stage would stop: engines/device.py
+    versions, differing = packages.compare("cuda" if cuda else "cpu")
     found = [
         *diagnosis.installed(versions, differing),
         *diagnosis.computer(answers["torch"], versions.get("torch", "")),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -38,23 +37,6 @@ def free(path: Path) -> int:
     while not path.exists():
         path = path.parent
     return shutil.disk_usage(path).free
-
-
-def gpus() -> list[str]:
-    """The GPUs, and slices of them, that the driver lists; no torch needed."""
-    return [line.strip() for line in _nvidia("-L") if line.strip().startswith(("GPU ", "MIG "))]
-
-
-def driver() -> str:
-    return next(iter(_nvidia("--query-gpu=driver_version", "--format=csv,noheader")), "unknown")
-
-
-def _nvidia(*arguments: str) -> list[str]:
-    try:
-        done = subprocess.run(["nvidia-smi", *arguments], capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    return done.stdout.splitlines() if done.returncode == 0 else []
 
 
 def shared_memory() -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from rlvr import console
+from rlvr import console, nvidia
 from rlvr.errors import RlvrError
 
 
@@ -16,15 +16,56 @@ def half(device: torch.device) -> str:
 
 
 def choose(wanted: str) -> torch.device:
-    """The device for `auto`, `cpu` or `cuda`; says which and why. Raises RlvrError without CUDA."""
+    """The device for `auto`, `cpu` or `cuda`; says which and why.
+
+    Raises RlvrError for `cuda` without CUDA, and for `auto` where there is an NVIDIA GPU that torch can't use: on the
+    CPU, days would go by before somebody looked.
+    """
+    chosen = decide(wanted)
+    describe(chosen)
+    return chosen
+
+
+def decide(wanted: str) -> torch.device:
+    """As `choose`, without a look at the GPU: CUDA is not initialised, as Unsloth wants when it is imported."""
     there = torch.cuda.is_available()
-    if wanted == "cuda" and not there:
-        raise RlvrError(f"device: cuda, but torch {torch.__version__} sees no CUDA device; allowed here: auto or cpu")
+    if not there and (wanted == "cuda" or (wanted == "auto" and not nvidia.hidden() and nvidia.gpus())):
+        raise RlvrError(f"device: {wanted}, but {_obstacle()}")
+    reason = "as configured"
     if wanted == "auto":
         reason = "auto: CUDA is there" if there else "auto: no CUDA device"
         wanted = "cuda" if there else "cpu"
-    else:
-        reason = "as configured"
-    name = torch.cuda.get_device_name() if wanted == "cuda" else f"{torch.get_num_threads()} threads"
-    console.note(f"device: {wanted} ({name}); {reason}")
+    console.note(f"device: {wanted}; {reason}")
     return torch.device(wanted)
+
+
+def describe(device: torch.device) -> None:
+    """Says which GPU it is, or how many threads the CPU has; initialises CUDA."""
+    if device.type != "cuda":
+        console.note(f"device: {torch.get_num_threads()} threads")
+        return
+    console.note(f"device: {torch.cuda.get_device_name()}")
+    if len(listed := nvidia.gpus()) > 1:
+        console.note(f"device: one of {len(listed)} GPUs, {nvidia.VISIBLE}={nvidia.visible()}; a process uses one")
+
+
+def _obstacle() -> str:
+    """Why torch sees no CUDA device, and what to do, in one line."""
+    gpus = nvidia.gpus()
+    if not gpus:
+        return f"torch {torch.__version__} sees no CUDA device; allowed here: auto or cpu"
+    if torch.version.cuda is None:
+        return (
+            f"torch {torch.__version__} is built for the CPU and can't use {gpus[0]}; install the GPU set "
+            "(docs/installing.md), or set device: cpu"
+        )
+    try:
+        torch.cuda.init()
+        why = "it sees no device"
+    except (RuntimeError, AssertionError) as error:
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return (
+        f"torch {torch.__version__} can't use {gpus[0]} ({why}): the driver is {nvidia.driver()}, CUDA "
+        f"{torch.version.cuda} needs {nvidia.oldest_driver(torch.version.cuda)}; install that driver, or set device: "
+        f"cpu (--config device=cpu)"
+    )

@@ -58,7 +58,7 @@ def train(
         if config["order"] != "shuffled":
             options["shuffle_dataset"] = False
         options = engine.arguments("grpo", options)
-        arguments = GRPOConfig(**options, reward_weights=list(config["rewards"].values()))
+        arguments = training.on_one_device(GRPOConfig(**options, reward_weights=list(config["rewards"].values())))
         _require_a_batch(len(rows), arguments)
         longest = lengths.require_room(
             base, rows, arguments.max_completion_length, "grpo.trainer.max_completion_length"

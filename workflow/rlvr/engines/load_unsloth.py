@@ -15,7 +15,7 @@ from rlvr import console, user_cache
 
 os.environ.setdefault("UNSLOTH_DISABLE_STATISTICS", "1")
 os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", str(user_cache.folder() / "unsloth"))
-# Later releases than 2026.10.7 fold the adapter into the base for a rollout unless told not to; the base stays as it is.
+# Releases after 2026.10.7 fold the adapter into the base for each rollout unless told not to; the base stays as it is.
 os.environ.setdefault("UNSLOTH_VLLM_MERGED_ROLLOUT", "0")
 if _early := [name for name in ("trl", "transformers", "peft") if name in sys.modules]:
     console.note(f"unsloth: {', '.join(_early)} came first; on a GPU some of its speed is lost")

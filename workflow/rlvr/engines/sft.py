@@ -33,7 +33,7 @@ def train(
     with checkpoints.kept(policy, key) as folder, reporting.to(tracking, policy, key) as reported:
         tokenizer = models.load_tokenizer(base)
         options = training.arguments(config, device, folder) | reported
-        arguments = SFTConfig(**engine.arguments("sft", options))
+        arguments = training.on_one_device(SFTConfig(**engine.arguments("sft", options)))
         longest = lengths.within(base, arguments.max_length)
         checkpointing = arguments.gradient_checkpointing
         request = Request(base, start, config["adapter"], device, longest, config["seed"], checkpointing)

@@ -39,6 +39,15 @@ def arguments(
     }
 
 
+def on_one_device(arguments: Any) -> Any:
+    """The arguments, with the Trainer on one device where several are visible.
+
+    It would wrap the model in DataParallel and multiply the batch by their number, which GRPO's sampler does not.
+    """
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
+
+
 class Progress(TrainerCallback):
     """Moves a progress bar and keeps the trainer's metrics."""
 

@@ -28,11 +28,14 @@ def run(
     `evaluated` one for each held-out item answered while training, where `evaluate` asks for it.
     `tracking` says what else gets the metrics; without it, nothing does.
     """
-    chosen = device.choose(config["device"])
+    chosen = device.decide(config["device"])
     wanted, adapter = config["engines"], config["adapter"]
     trainer = choice.training(wanted["training"], adapter, chosen, wanted["obstacle"])
     rollouts = choice.rollouts(wanted["rollouts"], trainer, adapter, chosen)
+    if rollouts.startswith("vllm"):
+        from rlvr.engines import vllm_environment  # noqa: F401
     engine = loading.engine(trainer)
+    device.describe(chosen)
     from rlvr.engines import grpo  # after the engine, which may patch TRL
 
     files = {"base": base, "sft": sft, "data": data, "held_out": held_out or [], "tracking": tracking}

@@ -23,10 +23,11 @@ def run(
     It goes on from the policy `start`, or begins with `base` without one. `policy` gets the adapter, or all weights
     without one; `metrics` one row a logged step. `tracking` says what else gets the metrics; without it, nothing does.
     """
-    chosen = device.choose(config["device"])
+    chosen = device.decide(config["device"])
     wanted = config["engines"]
     trainer = choice.training(wanted["training"], config["adapter"], chosen, wanted["obstacle"])
     engine = loading.engine(trainer)
+    device.describe(chosen)
     from rlvr.engines import sft  # after the engine, which may patch TRL
 
     files = {"base": base, "start": start, "data": data, "tracking": tracking, "policy": policy, "metrics": metrics}

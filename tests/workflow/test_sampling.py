@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
 import torch
@@ -64,3 +68,49 @@ def test_a_sampler_with_other_weights_stops_training(made, tmp_path, monkeypatch
     with pytest.raises(RlvrError, match=said):
         run(made, tmp_path, max_logp_difference=most)
     assert not (tmp_path / "policy").exists()
+
+
+@pytest.fixture
+def logged_with_the_loss(monkeypatch):
+    """The difference arrives as under Unsloth on a GPU: none while sampling, a value with each micro-batch's loss."""
+    compute_loss = GRPOTrainer.compute_loss
+    values = iter([0.1, 0.7, 0.5, 0.7, 0.0, 0.0])
+
+    def loss(self, *given, **named):
+        found = compute_loss(self, *given, **named)
+        self._metrics["train"][sampling.MEAN].append(next(values))
+        return found
+
+    monkeypatch.setattr(sampling.WatchedTrainer, "_measures", lambda self: False)
+    monkeypatch.setattr(GRPOTrainer, "compute_loss", loss)
+
+
+@pytest.mark.parametrize("logging_steps", [1, 10])
+def test_a_difference_that_is_logged_with_the_loss_stops_training(made, tmp_path, logged_with_the_loss, logging_steps):
+    """As a mean over the step: 0.4 at the first, 0.6 at the second."""
+    steps = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "logging_steps": logging_steps}
+    with pytest.raises(RlvrError, match=r"differ by 0.6 on average .* at step 2; allowed: 0.5 or less"):
+        run(made, tmp_path, trainer=steps)
+    assert not (tmp_path / "policy").exists()
+
+
+def test_the_entropy_that_unsloth_does_not_log_is_estimated_from_what_vllm_sampled(monkeypatch):
+    logprobs = [[-0.5, -1.5], [None, -1.0]]
+    trainer = object.__new__(sampling.WatchedTrainer)
+    trainer.args = SimpleNamespace(generation_kwargs=None)
+    trainer.model, trainer.use_vllm, trainer.repetition_penalty = SimpleNamespace(training=True), True, 1.0
+    trainer._metrics = {"train": defaultdict(list)}
+    monkeypatch.setattr(GRPOTrainer, "_generate_single_turn", lambda *given: ([[1, 2], [3, 4]], logprobs))
+    assert trainer._generate_single_turn([[1], [1]]) == ([[1, 2], [3, 4]], logprobs)
+    assert not trainer._metrics["train"], "TRL logs it by itself"
+    monkeypatch.setattr(sampling, "_patched", lambda: True)
+    trainer._generate_single_turn([[1], [1]])
+    assert trainer._metrics["train"] == {"entropy": [1.0]}
+
+
+def test_the_estimate_of_the_entropy_is_unbiased():
+    probabilities = torch.tensor([0.5, 0.25, 0.125, 0.125])
+    drawn = torch.multinomial(probabilities, 20_000, True, generator=torch.Generator().manual_seed(0))
+    found = sampling.sampled_entropy([probabilities.log()[drawn].tolist()])
+    assert found == pytest.approx(1.75 * math.log(2), abs=0.01)
+    assert math.isnan(sampling.sampled_entropy([[], [None]]))

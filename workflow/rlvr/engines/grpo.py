@@ -67,6 +67,11 @@ def train(
             most = config["evaluate"]["max_completion_tokens"]
             longest = max(longest, lengths.require_room(base, items, most, "grpo.evaluate.max_completion_tokens"))
         arguments.vllm_max_model_length = arguments.vllm_max_model_length or longest
+        if arguments.use_vllm and config["max_logp_difference"] and not arguments.vllm_importance_sampling_correction:
+            console.say(
+                "grpo.max_logp_difference: is not checked, as nothing measures it with "
+                "trainer.vllm_importance_sampling_correction: false"
+            )
         share = arguments.vllm_gpu_memory_utilization if rollouts == "vllm_colocate" else None
         synced = rollouts != "transformers" and engine.MERGES_TO_SYNC
         request = Request(

@@ -1,7 +1,8 @@
-"""Holds what samples within GRPO against what trains: both should give a sampled token the same probability."""
+"""Compares what samples within GRPO with what trains: both should give a sampled token the same probability."""
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,42 +18,60 @@ from rlvr.errors import RlvrError
 
 MEAN, MAX = "sampling/sampling_logp_difference/mean", "sampling/sampling_logp_difference/max"
 """As TRL names what it measures itself where vLLM samples."""
+ENTROPY = "entropy"
+"""As TRL names the mean entropy of a completion token, nats."""
 
 
 class WatchedTrainer(GRPOTrainer):
     """A GRPOTrainer that logs how far the log-probabilities of sampled tokens differ between sampler and trainer.
 
-    With vLLM, TRL measures it over all completions; with transformers it is measured here, over the first group of a
-    step, with TRL's own forward of the loss. Both are of the distribution at the sampling temperature, before top-k
-    and top-p. Not measured where other changes of the logits come first (a repetition penalty, `generation_kwargs`),
-    or where Unsloth has replaced the trainer's forward on a GPU.
+    With vLLM, TRL measures it over all completions, as it samples or, under Unsloth on a GPU, with the loss; with
+    transformers it is measured here, over the first group of a step, with TRL's own forward of the loss. All are of the
+    distribution at the sampling temperature, ours before top-k and top-p. Not measured where other changes of the
+    logits come first (a repetition penalty, `generation_kwargs`), or where Unsloth has replaced the trainer's forward
+    on a GPU and transformers samples.
 
-    most: raises RlvrError where a step's mean is above it; None: never.
+    The entropy that TRL logs is lacking in Unsloth's loss on a GPU: there it is estimated from what vLLM sampled.
+
+    most: raises RlvrError where a step's mean is above it, before the weights change; None: never.
     """
 
     def __init__(self, *args: Any, max_logp_difference: float | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._most = max_logp_difference
         self._measured = -1
+        self._values: list[float] = []
+        self._checked = 0
 
-    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        found = super()._generate_and_score_completions(inputs)
-        self._require_close()
-        return found
+    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+        loss = super().compute_loss(*args, **kwargs)
+        if self.model.training and self.accelerator.sync_gradients:  # the last micro-batch of a step
+            self._require_close()
+        return loss
 
     def _require_close(self) -> None:
-        """Raises RlvrError where the latest mean is above the bound, or not a number."""
-        values = self._metrics["train"].get(MEAN)
-        if self._most is not None and values and not values[-1] <= self._most:
+        """Raises RlvrError where the mean of what was logged since the last call is above the bound, or not a number.
+
+        One value for each batch that was sampled, or, under Unsloth, for each micro-batch.
+        """
+        values = self._metrics["train"].get(MEAN, [])
+        if values is not self._values:  # the trainer starts a new list once it has logged
+            self._values, self._checked = values, 0
+        new, self._checked = values[self._checked :], len(values)
+        mean = sum(new) / len(new) if new else 0.0
+        if self._most is not None and not mean <= self._most:
             raise RlvrError(
-                f"grpo.max_logp_difference: the log-probabilities of sampled tokens differ by {values[-1]:.3g} on "
+                f"grpo.max_logp_difference: the log-probabilities of sampled tokens differ by {mean:.3g} on "
                 f"average between what sampled and what trains, at step {self.state.global_step + 1}; allowed: "
                 f"{self._most:g} or less; one of them has stale or wrong weights"
             )
 
     def _generate_single_turn(self, prompt_ids: list[list[int]], *given: Any, **named: Any) -> tuple[Any, Any]:
         if not self._measures():
-            return super()._generate_single_turn(prompt_ids, *given, **named)
+            completion_ids, logprobs = super()._generate_single_turn(prompt_ids, *given, **named)
+            if _patched() and logprobs is not None:
+                self._metrics["train" if self.model.training else "eval"][ENTROPY].append(sampled_entropy(logprobs))
+            return completion_ids, logprobs
         self._measured, rows = self.state.global_step, self.num_generations
         recorder = Recorder(rows, self.temperature)
         with _recorded(self.accelerator.unwrap_model(self.model), recorder) as sampled:
@@ -89,7 +108,17 @@ class WatchedTrainer(GRPOTrainer):
         self._metrics["train"][MAX].append(difference.max().item())
 
 
+def sampled_entropy(logprobs: list[list[float | None]]) -> float:
+    """Unbiased estimate of the mean entropy of a token, nats: of -log p over tokens drawn from p.
+
+    logprobs: of each token of each completion under the distribution it was drawn from; None is left out.
+    """
+    known = [value for completion in logprobs for value in completion if value is not None]
+    return -sum(known) / len(known) if known else math.nan
+
+
 def _patched() -> bool:
+    """Whether Unsloth has replaced TRL's trainer."""
     return torch.cuda.is_available() and "unsloth" in sys.modules
 
 

@@ -156,8 +156,9 @@ def test_the_converted_model_answers(tokenizer, converted):
     import torch
 
     from rlvr.engines.decoding import Decoding
+    from rlvr.engines.generate_transformers import TransformersEngine
     from rlvr.engines.generation import Generator
-    from rlvr.engines.models import load_model
+    from rlvr.engines.models import end_tokens, load_model
 
     model = load_model(converted, torch.device("cpu"), torch.float32)
     assert model.num_parameters() == 134_515_008
@@ -166,7 +167,10 @@ def test_the_converted_model_answers(tokenizer, converted):
         logits = model(**tokenizer(PROMPT, return_tensors="pt")).logits
     assert torch.isfinite(logits).all()
     questions = ["What is the capital of France?", "What is 2 + 3?"]
-    generator = Generator.around(model, tokenizer, Decoding(24, 2))
+    decoding, ends = Decoding(24, 2), end_tokens(model, tokenizer)
+    generator = Generator(
+        TransformersEngine(model, decoding, ends, tokenizer.pad_token_id), tokenizer, ends, decoding, None
+    )
     [[paris], [five]] = generator.complete([[{"role": "user", "content": question}] for question in questions], 0)
     assert "Paris" in paris["completion"] and paris["finish"] == "stop"
     assert "5" in five["completion"] and five["finish"] == "stop"

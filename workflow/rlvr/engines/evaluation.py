@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from peft import PeftModel
 from transformers import PreTrainedTokenizerBase, TrainerCallback
 
 from rlvr import tables
@@ -117,13 +116,11 @@ class Evaluator(TrainerCallback):
 
     def _complete(self, step: int) -> list[dict[str, Any]]:
         settings, rows = self._settings, self._rows
-        model = self._trainer.accelerator.unwrap_model(self._trainer.model)
-        model = model.get_base_model() if isinstance(model, PeftModel) else model
         decoding = Decoding(
             settings["max_completion_tokens"], settings["batch_size"], settings["samples"], settings["temperature"]
         )
         seed = random.Random(f"evaluate {settings['seed']} {step}").getrandbits(63)
-        with Generator.around(model, self._tokenizer, decoding) as generator:
+        with Generator.in_training(self._trainer, self._tokenizer, decoding) as generator:
             completed = generator.complete([row["prompt"] for row in rows], seed)
         found = [
             {"step": step, "task": row["task"], "key": row["key"], "example": row["example"], **completion}

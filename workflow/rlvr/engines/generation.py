@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from peft import PeftModel
 from tqdm import tqdm
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from rlvr import console
 from rlvr.engines import lengths, models
 from rlvr.engines.decoding import Decoding, Sampled
 from rlvr.engines.device import half
+from rlvr.engines.generate_loaded_vllm import LoadedVllmEngine
 from rlvr.engines.generate_transformers import TransformersEngine
 from rlvr.errors import RlvrError
 
@@ -80,11 +82,17 @@ class Generator:
         return cls(opened, tokenizer, ends, decoding, lengths.limit(folder))
 
     @classmethod
-    def around(cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, decoding: Decoding) -> Generator:
-        """A loaded model, which is left as it was: its mode, its generation config."""
+    def in_training(cls, trainer: Any, tokenizer: PreTrainedTokenizerBase, decoding: Decoding) -> Generator:
+        """The model of a GRPOTrainer, by the engine that it samples with; both are left as they were."""
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        model = model.get_base_model() if isinstance(model, PeftModel) else model
         ends = models.end_tokens(model, tokenizer)
         limit = getattr(model.config, "max_position_embeddings", None)
-        engine = TransformersEngine(model, decoding, ends, tokenizer.pad_token_id)
+        engine = (
+            LoadedVllmEngine(trainer, decoding, ends)
+            if trainer.use_vllm
+            else TransformersEngine(model, decoding, ends, tokenizer.pad_token_id)
+        )
         return cls(engine, tokenizer, ends, decoding, limit)
 
     def __enter__(self) -> Generator:

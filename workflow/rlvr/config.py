@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from rlvr import controls, filters, leakage, plugin_options, problems, second_opinions, yaml_files
+from rlvr import controls, filters, leakage, plugin_options, problems, second_opinions, trainer_options, yaml_files
 from rlvr.engines import refusals
 from rlvr.errors import RlvrError
 from rlvr.sections import (
@@ -113,8 +113,8 @@ class Config(Section):
         for name, variant in self.grpo.variants.items():
             options = {**self.grpo.trainer, **variant.trainer}
             over_rows = {
-                "loss_type: bnpo": options.get("loss_type") == "bnpo",
-                "top_entropy_quantile below 1": options.get("top_entropy_quantile", 1) < 1,
+                "loss_type: bnpo": trainer_options.value("grpo", options, "loss_type") == "bnpo",
+                "top_entropy_quantile below 1": trainer_options.value("grpo", options, "top_entropy_quantile") < 1,
                 "the entropy bonus": bool(options.get("entropy_coef") or options.get("use_adaptive_entropy")),
             }
             if self.micro_batch and any(over_rows.values()):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from rlvr import packaged
-from rlvr.trainer_options import check_by_group, check_groups, check_loss, check_options
+from rlvr.trainer_options import check_by_group, check_groups, check_loss, check_options, value
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
 Count = Annotated[int, Field(ge=1)]
@@ -273,7 +273,7 @@ class Grpo(Variant):
             where = f"variants.{name}.trainer" if variant.trainer else "trainer"
             check_groups({**self.trainer, **variant.trainer}, where)
             check_loss({**self.trainer, **variant.trainer}, where)
-            group = {**self.trainer, **variant.trainer}.get("num_generations") or 8
+            group = value("grpo", {**self.trainer, **variant.trainer}, "num_generations")
             if self.keep_completions and self.keep_completions < group:
                 raise ValueError(
                     f"keep_completions: {self.keep_completions} is not possible; allowed: {where}.num_generations "

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from rlvr import controls, leakage, plugin_options, second_opinions, trackers
+from rlvr import controls, leakage, plugin_options, second_opinions, trackers, trainer_options
 from rlvr.cells import AS, TRAINING
 from rlvr.comparison import arms, cells, own_prompts, prompt, prompt_of, starts, texts
 from rlvr.config import Config, task_options
@@ -16,9 +16,6 @@ from rlvr.filters import Step
 from rlvr.memory import shapes
 from rlvr.sections import Tiny
 from rlvr_plugins.manager import catalogue
-
-DEFAULT_EPOCHS = 3.0
-"""Of TRL's `num_train_epochs`."""
 
 
 def source_files(config: Config, task: str) -> list[str]:
@@ -56,7 +53,7 @@ def grpo_variant(config: Config, name: str) -> dict[str, Any]:
     variant, dynamic = config.grpo.variants[name], config.grpo.dynamic_of(name)
     return {
         "rewards": config.grpo.rewards if variant.rewards is None else variant.rewards,
-        "trainer": _trainer(config, config.grpo.trainer, variant.trainer),
+        "trainer": _trainer(config, "grpo", config.grpo.trainer, variant.trainer),
         "dynamic": dynamic and dynamic.model_dump(),
         "max_failures": config.grpo.max_failures,
         "max_logp_difference": config.grpo.max_logp_difference,
@@ -76,25 +73,25 @@ def _longer(config: Config) -> dict[str, Any]:
     variant = next(iter(config.grpo.variants))
     options = sft_options(config, config.start_of(variant))
     grpo = grpo_variant(config, variant)["trainer"]
-    group = grpo.get("num_generations") or 8
-    if grpo.get("max_steps", -1) > 0:
+    group = trainer_options.value("grpo", grpo, "num_generations")
+    if trainer_options.value("grpo", grpo, "max_steps") > 0:
         rows = _prompts_asked(grpo) * group
-        size = options.get("per_device_train_batch_size", 8) * options.get("gradient_accumulation_steps", 1)
-        return {**options, "max_steps": math.ceil(rows / size)}
-    epochs = grpo.get("num_train_epochs", DEFAULT_EPOCHS) * group
+        return {**options, "max_steps": math.ceil(rows / trainer_options.step_rows("sft", options))}
+    epochs = trainer_options.value("grpo", grpo, "num_train_epochs") * group
     return {key: value for key, value in options.items() if key != "max_steps"} | {"num_train_epochs": epochs}
 
 
-def _trainer(config: Config, *options: dict[str, Any]) -> dict[str, Any]:
+def _trainer(config: Config, stage: str, *options: dict[str, Any]) -> dict[str, Any]:
     """Options laid over each other, those that decide a result, with steps in micro-batches."""
-    return _in_micro_batches(trackers.without({k: v for each in options for k, v in each.items()}), config.micro_batch)
+    laid = trackers.without({k: v for each in options for k, v in each.items()})
+    return _in_micro_batches(stage, laid, config.micro_batch)
 
 
-def _in_micro_batches(trainer: dict[str, Any], most: int | None) -> dict[str, Any]:
+def _in_micro_batches(stage: str, trainer: dict[str, Any], most: int | None) -> dict[str, Any]:
     """The options with the rows of a step split so that at most so many are computed at once."""
     if most is None:
         return trainer
-    rows = trainer.get("per_device_train_batch_size", 8) * trainer.get("gradient_accumulation_steps", 1)
+    rows = trainer_options.step_rows(stage, trainer)
     size = max(part for part in range(1, min(most, rows) + 1) if rows % part == 0)
     return {**trainer, "per_device_train_batch_size": size, "gradient_accumulation_steps": rows // size}
 
@@ -128,10 +125,10 @@ def _demand(config: Config, task: str) -> dict[str, Any]:
     asked, epochs = {}, {}
     for name in config.grpo.variants:
         trainer = grpo_variant(config, name)["trainer"]
-        if trainer.get("max_steps", -1) > 0:
+        if trainer_options.value("grpo", trainer, "max_steps") > 0:
             asked[name] = _prompts_asked(trainer)
         else:
-            epochs[name] = trainer.get("num_train_epochs", DEFAULT_EPOCHS)
+            epochs[name] = trainer_options.value("grpo", trainer, "num_train_epochs")
     first = next(name for name, settings in config.tasks.items() if settings.train != 0)
     return {
         "prompts_asked": asked,
@@ -142,9 +139,8 @@ def _demand(config: Config, task: str) -> dict[str, Any]:
 
 
 def _prompts_asked(trainer: dict[str, Any]) -> float:
-    group = trainer.get("num_generations") or 8
-    size = trainer.get("per_device_train_batch_size", 8) * trainer.get("gradient_accumulation_steps", 1)
-    return trainer["max_steps"] * size / group / trainer.get("num_iterations", 1)
+    group, iterations = (trainer_options.value("grpo", trainer, name) for name in ("num_generations", "num_iterations"))
+    return trainer["max_steps"] * trainer_options.step_rows("grpo", trainer) / group / iterations
 
 
 def of(config: Config) -> dict[str, dict[str, Any]]:
@@ -205,12 +201,12 @@ def of(config: Config) -> dict[str, dict[str, Any]]:
     for arm in config.sft_arms():
         own = sft_options(config, arm)
         cut[f"tracking/{arm}"] = trackers.settings(own, config.experiment, arm)
-        cut[arm] = {"trainer": _trainer(config, own), **training, "engines": engines, "seed": config.seed}
+        cut[arm] = {"trainer": _trainer(config, "sft", own), **training, "engines": engines, "seed": config.seed}
     if "sft_longer" in config.controls:
         arm = f"sft/{controls.LONGER}"
         own = _longer(config)
         cut[f"tracking/{arm}"] = trackers.settings(own, config.experiment, arm)
-        cut[arm] = {"trainer": _trainer(config, own), **training, "engines": engines, "seed": config.seed}
+        cut[arm] = {"trainer": _trainer(config, "sft", own), **training, "engines": engines, "seed": config.seed}
     for name, seed in config.runs():
         engines = {key: whole["engines"][key] for key in ("training", "rollouts", "server")} | {"obstacle": obstacle}
         arm, trainer = f"grpo/{name}/seed{seed}", {**config.grpo.trainer, **config.grpo.variants[name].trainer}
@@ -232,9 +228,8 @@ def _evaluate(config: Config, variant: str) -> dict[str, Any] | None:
     if config.grpo.evaluate is None:
         return None
     found = config.grpo.evaluate.model_dump()
-    longest = found["max_completion_tokens"] or grpo_variant(config, variant)["trainer"].get(
-        "max_completion_length", 256
-    )
+    trainer = grpo_variant(config, variant)["trainer"]
+    longest = found["max_completion_tokens"] or trainer_options.value("grpo", trainer, "max_completion_length")
     return {**found, "max_completion_tokens": longest, "seed": config.seed}
 
 

@@ -1,7 +1,7 @@
 """Checks `trainer:` blocks against the options that TRL's config classes have.
 
-TRL takes seconds to import, so its option names and types lie in a generated file;
-`rlvr schema` writes it and a test fails when TRL has changed.
+TRL takes seconds to import, so the names, types and defaults of its options lie in a generated file;
+`rlvr schema` writes it and a test fails when TRL has changed. Whoever needs what an option comes to asks `value`.
 """
 
 from __future__ import annotations
@@ -57,6 +57,9 @@ CHOICES = {
 }
 """What GRPO's options may say where TRL itself looks only once it trains."""
 
+NOT_NULL = {"grpo": ("num_generations", "max_completion_length")}
+"""Options whose type allows None, with which TRL fails in the middle of its start, or of a loss."""
+
 RANGES = {
     "beta": "0 or more",
     "delta": "above 0",
@@ -93,52 +96,83 @@ _TYPES = {
 _CLASSES = {"integer": int, "number": (int, float), "text": str, "mapping": dict, "list": list}
 
 
-def generate() -> dict[str, dict[str, str]]:
-    """Names and allowed YAML types of TRL's options; `null` where None is allowed."""
+def generate() -> dict[str, dict[str, dict[str, Any]]]:
+    """Allowed YAML types and default of each of TRL's options, by stage and name; `null` where None is allowed."""
     from trl import GRPOConfig, SFTConfig
 
     return {
-        stage: {field.name: _types(field) for field in sorted(dataclasses.fields(cls), key=lambda f: f.name)}
+        stage: {
+            field.name: {"type": _types(stage, field), "default": _default(field)}
+            for field in sorted(dataclasses.fields(cls), key=lambda f: f.name)
+        }
         for stage, cls in (("sft", SFTConfig), ("grpo", GRPOConfig))
     }
 
 
-def _types(field: dataclasses.Field) -> str:
+def _default(field: dataclasses.Field) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
+def _types(stage: str, field: dataclasses.Field) -> str:
     text = field.type.__name__ if isinstance(field.type, type) else str(field.type)
     found = [word for name, word in _TYPES.items() if re.search(rf"\b{name}\b", text)]
-    found += ["null"] if "None" in text else []
+    found += ["null"] if "None" in text and field.name not in NOT_NULL.get(stage, ()) else []
     return ", ".join(found or ["text"])
 
 
 @cache
-def known() -> dict[str, dict[str, str]]:
+def known() -> dict[str, dict[str, dict[str, Any]]]:
     return json.loads(OPTIONS_FILE.read_text())
+
+
+def default(stage: str, name: str) -> Any:
+    """TRL's own default of an option; None may have a meaning that TRL finds as it starts. stage: `sft` or `grpo`."""
+    return known()[stage][name]["default"]
+
+
+def value(stage: str, options: dict[str, Any], name: str) -> Any:
+    """What TRL gets for an option: what the user says, else its own default."""
+    return options[name] if name in options else default(stage, name)
+
+
+def step_rows(stage: str, options: dict[str, Any]) -> int:
+    """Rows (of GRPO: completions) of an optimiser step."""
+    return value(stage, options, "per_device_train_batch_size") * value(stage, options, "gradient_accumulation_steps")
+
+
+def generated_at_once(options: dict[str, Any]) -> int:
+    """Completions that GRPO samples before it trains on them."""
+    if whole := value("grpo", options, "generation_batch_size"):
+        return whole
+    steps = value("grpo", options, "steps_per_generation") or value("grpo", options, "gradient_accumulation_steps")
+    return value("grpo", options, "per_device_train_batch_size") * steps
 
 
 def check_options(stage: str, options: dict[str, Any]) -> None:
     """Raises ValueError with one line when an option is unknown, owned, or of the wrong type."""
     table = known()[stage]
-    for name, value in options.items():
+    for name, given in options.items():
         if name in OWNED:
             raise ValueError(f"trainer.{name}: can't be set here, it is decided by {OWNED[name]}")
         if name not in table:
             near = get_close_matches(name, table, 1)
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise ValueError(f"trainer.{name}: unknown option; {hint}allowed: those of TRL's {stage.upper()}Config")
-        if not _fits(value, table[name]):
-            raise ValueError(f"trainer.{name}: {value!r} is not possible; allowed: {table[name]}")
-        if stage == "grpo" and isinstance(value, str) and value not in CHOICES.get(name, (value,)):
-            raise ValueError(f"trainer.{name}: {value!r} is not possible; allowed: {', '.join(CHOICES[name])}")
-        if stage == "grpo" and name in RANGES and value is not None and not _HOLDS[RANGES[name]](value):
-            raise ValueError(f"trainer.{name}: {value!r} is not possible; allowed: {RANGES[name]}")
+        if not _fits(given, table[name]["type"]):
+            raise ValueError(f"trainer.{name}: {given!r} is not possible; allowed: {table[name]['type']}")
+        if stage == "grpo" and isinstance(given, str) and given not in CHOICES.get(name, (given,)):
+            raise ValueError(f"trainer.{name}: {given!r} is not possible; allowed: {', '.join(CHOICES[name])}")
+        if stage == "grpo" and name in RANGES and given is not None and not _HOLDS[RANGES[name]](given):
+            raise ValueError(f"trainer.{name}: {given!r} is not possible; allowed: {RANGES[name]}")
         if name == "report_to":
-            trackers.names(value)
+            trackers.names(given)
 
 
 def check_loss(options: dict[str, Any], where: str) -> None:
     """Raises ValueError when the options of GRPO's loss contradict one another, which TRL would not mention."""
-    low, high = options.get("epsilon", 0.2), options.get("epsilon_high")
-    if options.get("loss_type") == "cispo":
+    names = ("epsilon", "epsilon_high", "entropy_coef", "entropy_coef_min", "entropy_coef_max")
+    low, high, entropy, least, most = (value("grpo", options, name) for name in names)
+    if value("grpo", options, "loss_type") == "cispo":
         if high is None or high < 1:
             raise ValueError(
                 f"{where}.epsilon_high: {json.dumps(high)} is not possible with loss_type: cispo, where it is the "
@@ -146,29 +180,26 @@ def check_loss(options: dict[str, Any], where: str) -> None:
             )
     elif high is not None and high < low:
         raise ValueError(f"{where}.epsilon_high: {high} is not possible; allowed: epsilon ({low}) or more")
-    least, most = options.get("entropy_coef_min", 0.0), options.get("entropy_coef_max", 1.0)
     if least > most:
         raise ValueError(f"{where}.entropy_coef_min: {least} is not possible; allowed: up to entropy_coef_max ({most})")
-    if options.get("use_adaptive_entropy") and not least <= options.get("entropy_coef", 0.0) <= most:
+    if options.get("use_adaptive_entropy") and not least <= entropy <= most:
         raise ValueError(
-            f"{where}.entropy_coef: {options.get('entropy_coef', 0.0)} is not possible; allowed with "
+            f"{where}.entropy_coef: {entropy} is not possible; allowed with "
             f"use_adaptive_entropy: entropy_coef_min to entropy_coef_max ({least} to {most})"
         )
 
 
 def check_groups(options: dict[str, Any], where: str) -> None:
     """Raises ValueError when a batch does not hold whole groups of completions, as TRL demands."""
-    group = options.get("num_generations") or 8
-    size = options.get("per_device_train_batch_size", 8)
-    accumulated = options.get("steps_per_generation") or options.get("gradient_accumulation_steps", 1)
-    counts = {"per_device_train_batch_size": size, "gradient_accumulation_steps": accumulated}
-    counts["num_iterations"] = options.get("num_iterations", 1)
-    for name, value in counts.items():
-        if value < 1:
-            raise ValueError(f"{where}.{name}: {value} is not possible; allowed: 1 or more")
+    counts = ("per_device_train_batch_size", "gradient_accumulation_steps", "steps_per_generation", "num_iterations")
+    for name in counts:
+        count = value("grpo", options, name)
+        if count is not None and count < 1:
+            raise ValueError(f"{where}.{name}: {count} is not possible; allowed: 1 or more")
     if options.get("generation_batch_size") and options.get("steps_per_generation"):
         raise ValueError(f"{where}.generation_batch_size: goes without steps_per_generation only")
-    batch = options.get("generation_batch_size") or size * accumulated
+    group, size = value("grpo", options, "num_generations"), value("grpo", options, "per_device_train_batch_size")
+    batch = generated_at_once(options)
     if group < 2 or batch % group or batch % size:
         raise ValueError(
             f"{where}.num_generations: {group} is not possible with {batch} completions generated at once; allowed: "

@@ -8,28 +8,22 @@ from __future__ import annotations
 
 from typing import Any
 
-COMMON = {
-    "per_device_train_batch_size": 8,
-    "gradient_accumulation_steps": 1,
-    "weight_decay": 0.0,
-    "optim": "adamw_torch_fused",
-    "warmup_steps": 0,
-    "torch_empty_cache_steps": None,
-    "logging_nan_inf_filter": True,
+from rlvr import trainer_options
+
+COMMON = (
+    *("per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate", "weight_decay", "optim"),
+    *("warmup_steps", "torch_empty_cache_steps", "logging_nan_inf_filter"),
+)
+NAMES = {
+    "sft": (*COMMON, "padding_free"),
+    "grpo": (
+        *(*COMMON, "num_generations", "loss_type", "beta", "mask_truncated_completions"),
+        *("vllm_importance_sampling_correction", "router_aux_loss_coef"),
+    ),
 }
-TRL = {
-    "sft": {**COMMON, "learning_rate": 2e-5, "padding_free": False},
-    "grpo": {
-        **COMMON,
-        "learning_rate": 1e-6,
-        "num_generations": 8,
-        "loss_type": "dapo",
-        "beta": 0.0,
-        "mask_truncated_completions": False,
-        "vllm_importance_sampling_correction": True,
-        "router_aux_loss_coef": None,
-    },
-}
+"""Options whose default Unsloth changes."""
+
+TRL = {stage: {name: trainer_options.default(stage, name) for name in names} for stage, names in NAMES.items()}
 
 
 def as_trl(stage: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -37,7 +31,7 @@ def as_trl(stage: str, options: dict[str, Any]) -> dict[str, Any]:
     full = {**TRL[stage], **options}
     if stage == "grpo":
         if full.get("epsilon_high") is None:  # Unsloth would take DAPO's 0.28; to TRL, None is epsilon
-            full["epsilon_high"] = full.get("epsilon", 0.2)
-        if full["loss_type"] == "dr_grpo" and full.get("scale_rewards", "group") in (True, "group"):
+            full["epsilon_high"] = trainer_options.value("grpo", full, "epsilon")
+        if full["loss_type"] == "dr_grpo" and trainer_options.value("grpo", full, "scale_rewards") in (True, "group"):
             full["scale_rewards"] = None  # Unsloth's word for `group`, which it would turn off here
     return full

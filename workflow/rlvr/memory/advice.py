@@ -6,6 +6,8 @@ import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from rlvr.trainer_options import default, value
+
 TIERS = (8, 16, 24, 80)
 
 
@@ -18,7 +20,8 @@ def changes(settings: dict[str, Any], stage: str, device: str) -> Iterator[tuple
     if kind in ("evaluation", "rollouts"):
         yield from _generation(settings, kind)
         return
-    path = "sft.trainer" if kind == "sft" else "grpo.trainer"
+    part = "sft" if kind == "sft" else "grpo"
+    path = f"{part}.trainer"
     trainer = settings["sft"] if kind == "sft" else settings["grpo"][variant]
 
     def changed(**values: Any) -> dict[str, Any]:
@@ -26,13 +29,13 @@ def changes(settings: dict[str, Any], stage: str, device: str) -> Iterator[tuple
         (new["sft"] if kind == "sft" else new["grpo"][variant]).update(values)
         return new
 
-    if not trainer.get("gradient_checkpointing", True):
+    if not value(part, trainer, "gradient_checkpointing"):
         yield f"{path}.gradient_checkpointing: true", changed(gradient_checkpointing=True)
     if kind == "sft" and (trainer.get("loss_type") or "chunked_nll") != "chunked_nll":
         yield f"{path}.loss_type: chunked_nll", changed(loss_type="chunked_nll")
-    batch = trainer.get("per_device_train_batch_size", 8)
+    batch = value(part, trainer, "per_device_train_batch_size")
     if batch > 1:
-        accumulated = 2 * trainer.get("gradient_accumulation_steps", 1)
+        accumulated = 2 * value(part, trainer, "gradient_accumulation_steps")
         yield (
             f"{path}.per_device_train_batch_size: {batch // 2} with gradient_accumulation_steps: {accumulated}",
             changed(per_device_train_batch_size=batch // 2, gradient_accumulation_steps=accumulated),
@@ -40,7 +43,7 @@ def changes(settings: dict[str, Any], stage: str, device: str) -> Iterator[tuple
     share = trainer.get("vllm_gpu_memory_utilization", 0)
     if trainer.get("vllm_mode") == "colocate" and share >= 0.2:
         yield f"{path}.vllm_gpu_memory_utilization: {share / 2:g}", changed(vllm_gpu_memory_utilization=share / 2)
-    if device == "cuda" and "8bit" not in trainer.get("optim", ""):
+    if device == "cuda" and "8bit" not in value(part, trainer, "optim"):
         yield f"{path}.optim: adamw_8bit", changed(optim="adamw_8bit")
     if settings["adapter"] is None:
         yield "adapter: {r: 32, alpha: 32}", _adapter(settings, load_in_4bit=False)
@@ -58,10 +61,10 @@ def _shorter(
     kind: str, path: str, trainer: dict[str, Any], changed: Callable[..., dict[str, Any]]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     if kind == "sft":
-        longest = (trainer.get("max_length") or 1024) // 2
+        longest = (value("sft", trainer, "max_length") or default("sft", "max_length")) // 2
         yield f"{path}.max_length: {longest}", changed(max_length=longest)
         return
-    completion = (trainer.get("max_completion_length") or 256) // 2
+    completion = value("grpo", trainer, "max_completion_length") // 2
     yield f"{path}.max_completion_length: {completion}", changed(max_completion_length=completion)
 
 

@@ -14,8 +14,9 @@ from transformers import PreTrainedConfig
 from rlvr.memory import apart, steps
 from rlvr.memory.heap import Heap
 from rlvr.memory.machine import GIB
-from rlvr.memory.shapes import TRL_MAX_COMPLETION, TRL_MAX_LENGTH, Lengths
+from rlvr.memory.shapes import Lengths
 from rlvr.memory.simulation import Ledger, model_of
+from rlvr.trainer_options import default, generated_at_once, value
 
 MIB = 2**20
 RUNTIME = {"sft": 525 * MIB, "grpo": 520 * MIB, "rollouts": 480 * MIB, "evaluation": 480 * MIB}
@@ -86,36 +87,31 @@ def _apart(name: str, job: tuple) -> Estimate:
 
 def _sft(settings: dict, model: PreTrainedConfig, lengths: Lengths, device: str, rows: int) -> Estimate:
     trainer = settings["sft"]
-    longest = trainer.get("max_length", TRL_MAX_LENGTH)
+    longest = value("sft", trainer, "max_length")
     length = min(lengths.whole, longest or lengths.whole)
-    batch = trainer.get("per_device_train_batch_size", 8)
+    batch = value("sft", trainer, "per_device_train_batch_size")
     if trainer.get("packing"):
-        length = longest or TRL_MAX_LENGTH
+        length = longest or default("sft", "max_length")
     if trainer.get("packing") or trainer.get("padding_free"):
         batch, length = 1, batch * length
     liger = trainer.get("use_liger_kernel")
     loss = "chunked" if liger else (trainer.get("loss_type") or "chunked_nll").replace("chunked_nll", "chunked")
     scored = max(1, lengths.whole - lengths.prompt) if not trainer.get("packing") else length
     step = steps.Training(batch, length, scored, "chunked" if loss == "chunked" else "nll")
-    parts = _training(model, settings["adapter"], trainer, step, None, device)
+    parts = _training("sft", model, settings["adapter"], trainer, step, None, device)
     return Estimate("sft", parts | _around("sft", model, device, rows))
 
 
 def _grpo(
     name: str, trainer: dict, settings: dict, model: PreTrainedConfig, lengths: Lengths, device: str, rows: int
 ) -> Estimate:
-    completion = trainer.get("max_completion_length") or TRL_MAX_COMPLETION
-    batch = trainer.get("per_device_train_batch_size", 8)
+    completion = value("grpo", trainer, "max_completion_length")
+    batch = value("grpo", trainer, "per_device_train_batch_size")
     loss = "chunked" if trainer.get("use_liger_kernel") else "policy"
-    step = steps.Training(
-        batch, lengths.prompt + completion, completion, loss, trainer.get("temperature", 1.0), device == "cuda"
-    )
-    at_once = trainer.get("generation_batch_size") or batch * (
-        trainer.get("steps_per_generation") or trainer.get("gradient_accumulation_steps", 1)
-    )
-    engine = trainer.get("use_vllm", False)
-    sampling = None if engine else steps.Sampling(at_once, lengths.prompt, completion)
-    parts = _training(model, settings["adapter"], trainer, step, sampling, device)
+    temperature, engine = value("grpo", trainer, "temperature"), value("grpo", trainer, "use_vllm")
+    step = steps.Training(batch, lengths.prompt + completion, completion, loss, temperature, device == "cuda")
+    sampling = None if engine else steps.Sampling(generated_at_once(trainer), lengths.prompt, completion)
+    parts = _training("grpo", model, settings["adapter"], trainer, step, sampling, device)
     if trainer.get("beta") and settings["adapter"] is None:
         parts["reference model"] = parts["weights"]
     if engine and trainer["vllm_mode"] == "colocate":
@@ -143,6 +139,7 @@ def _generation(
 
 
 def _training(
+    stage: str,
     config: PreTrainedConfig,
     adapter: dict | None,
     trainer: dict,
@@ -156,8 +153,9 @@ def _training(
     """
     cuda = device == "cuda"
     dtype = torch.bfloat16 if adapter and cuda else torch.float32
-    mixed = trainer.get("bf16", cuda and not trainer.get("fp16")) or trainer.get("fp16")
-    checkpointing = bool(trainer.get("gradient_checkpointing", True))
+    fp16, bf16 = value(stage, trainer, "fp16"), value(stage, trainer, "bf16")
+    mixed = fp16 or (cuda if bf16 is None else bf16)
+    checkpointing = value(stage, trainer, "gradient_checkpointing")
     with model_of(config, dtype, adapter, checkpointing) as model:
         heap = None if cuda else Heap()
         ledger = Ledger(config.vocab_size, heap)
@@ -172,8 +170,8 @@ def _training(
             if checkpointing:
                 model.gradient_checkpointing_enable({"use_reentrant": False})
             model.train()
-        states = sum(_state(weights, trainer.get("optim", "adamw")) for weights in trained)
-        passes = 2 if trainer.get("gradient_accumulation_steps", 1) > 1 else 1
+        states = sum(_state(weights, value(stage, trainer, "optim")) for weights in trained)
+        passes = 2 if value(stage, trainer, "gradient_accumulation_steps") > 1 else 1
         for _ in range(1 if cuda else 2):
             with ledger, torch.autocast("cpu", torch.bfloat16) if mixed else nullcontext():
                 for _ in range(passes):

@@ -10,11 +10,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rlvr import console
+from rlvr import console, trainer_options
 from rlvr.engines import choice, device
 from rlvr.errors import RlvrError
 from rlvr.memory import longest, oom
-from rlvr.memory.shapes import TRL_MAX_COMPLETION
 
 STEPS = 2
 """The states of the optimiser are there from the second step on."""
@@ -121,7 +120,7 @@ def shortened(kind: str, slice_: dict[str, Any]) -> dict[str, Any]:
     trainer = {**slice_["trainer"], "max_steps": STEPS, "save_strategy": "no"}
     if kind == "sft":
         return {**slice_, "trainer": trainer}
-    longest_ = trainer.get("max_completion_length") or TRL_MAX_COMPLETION
+    longest_ = trainer_options.value("grpo", trainer, "max_completion_length")
     least = "min_tokens" if slice_["engines"]["rollouts"].startswith("vllm") else "min_new_tokens"
     given = trainer.get("generation_kwargs") or {}
     given = json.loads(given) if isinstance(given, str) else given
@@ -132,8 +131,7 @@ def shortened(kind: str, slice_: dict[str, Any]) -> dict[str, Any]:
 
 def prompts(kind: str, trainer: dict[str, Any]) -> int:
     """Rows of one step of SFT, or prompts that GRPO samples at once."""
-    batch, accumulated = trainer.get("per_device_train_batch_size", 8), trainer.get("gradient_accumulation_steps", 1)
     if kind == "sft":
-        return batch * accumulated
-    at_once = trainer.get("generation_batch_size") or batch * (trainer.get("steps_per_generation") or accumulated)
-    return max(1, at_once // (trainer.get("num_generations") or 8))
+        return trainer_options.step_rows(kind, trainer)
+    at_once, group = trainer_options.generated_at_once(trainer), trainer_options.value(kind, trainer, "num_generations")
+    return max(1, at_once // group)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from rlvr import trainer_options
 from rlvr.config import Config
 
-TRL_MAX_LENGTH = 1024
-TRL_MAX_COMPLETION = 256
 ASSUMED_PROMPT = 256
 KEPT = (
     *("per_device_train_batch_size", "gradient_accumulation_steps", "steps_per_generation", "generation_batch_size"),
@@ -78,7 +77,7 @@ def _probes(config: Config, warm: str | None, grpo: dict[str, dict[str, Any]]) -
 
 def _rows_at_once(trainer: dict[str, Any]) -> int:
     """By which the SFT variant that takes most is found."""
-    return trainer.get("per_device_train_batch_size", 8)
+    return trainer_options.value("sft", trainer, "per_device_train_batch_size")
 
 
 def _kept(trainer: dict[str, Any]) -> dict[str, Any]:
@@ -107,4 +106,5 @@ def assumed(bounds: dict[str, int | None]) -> Lengths:
     if prompt and whole:
         return Lengths(prompt, whole, "the tokens filters")
     prompt = prompt or ASSUMED_PROMPT
-    return Lengths(prompt, whole or TRL_MAX_LENGTH, f"assumed: prompts of up to {prompt} tokens; no data yet")
+    whole = whole or trainer_options.default("sft", "max_length")
+    return Lengths(prompt, whole, f"assumed: prompts of up to {prompt} tokens; no data yet")

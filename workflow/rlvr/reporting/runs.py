@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rlvr import trainer_options
+
 SAME = 1e-6
 
 
@@ -25,7 +27,7 @@ def without_spread(completions: pd.DataFrame, rewards: Mapping[str, float], size
 def measured(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Completions of one run; of those that were kept, prompts and the shares of groups without spread, in per cent."""
     config = manifest["config"]
-    size = config["trainer"].get("num_generations") or 8
+    size = trainer_options.value("grpo", config["trainer"], "num_generations")
     completions = pd.read_parquet(folder / "completions.parquet")
     metrics = pd.read_parquet(folder / "metrics.parquet")
     sampled = 100 * float(without_spread(completions, config["rewards"], size).mean())

@@ -57,6 +57,8 @@ def train(
         options = training.arguments(config, device, folder, defaults=rollout_options.DEFAULTS) | sampled_by | reported
         if config["order"] != "shuffled":
             options["shuffle_dataset"] = False
+        if bias := rollout_options.biased(options):
+            console.say(f"grpo: grpo.trainer.{bias}")
         options = engine.arguments("grpo", options)
         arguments = training.on_one_device(GRPOConfig(**options, reward_weights=list(config["rewards"].values())))
         _require_a_batch(len(rows), arguments)

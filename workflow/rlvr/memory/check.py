@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import PreTrainedConfig
 
-from rlvr.engines import choice
+from rlvr.engines import choice, rollouts
 from rlvr.memory import advice, apart, estimate, sampling
 from rlvr.memory.machine import GIB
 from rlvr.memory.shapes import Lengths
@@ -77,6 +77,11 @@ class Check:
                 f"to {self._lengths.prompt} tokens, with demonstration {self._lengths.whole} ({self._lengths.source})",
             ]
         )
+
+    def notes(self) -> list[str]:
+        """What will train, but not as one may think; a line each."""
+        found = {name: rollouts.biased(trainer) for name, trainer in self._settings["grpo"].items()}
+        return [f"grpo/{name}: grpo.trainer.{line}" for name, line in found.items() if line]
 
     def problem(self) -> str | None:
         """One line on the largest stage that does not fit and what each change would save; None where all fit."""

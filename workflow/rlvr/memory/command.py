@@ -36,6 +36,8 @@ def _preflight(arguments: argparse.Namespace) -> int:
     capacity = asked or machine.capacity(device)
     check = Check(settings, model, shapes.assumed(settings["lengths"]), device, capacity)
     print(check.table())
+    for note in check.notes():
+        print(note)
     problem = check.problem()
     print(problem or "all stages fit")
     return 1 if problem else 0

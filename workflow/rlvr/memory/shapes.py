@@ -16,6 +16,11 @@ KEPT = (
     "vllm_gpu_memory_utilization",
 )
 """Options of TRL's trainers that decide memory."""
+SAMPLING = (
+    *("top_p", "top_k", "min_p", "repetition_penalty", "generation_kwargs"),
+    *("vllm_importance_sampling_correction", "off_policy_mask_threshold"),
+)
+"""Options by which `rollouts.biased` warns."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ def _probes(config: Config, warm: str | None, grpo: dict[str, dict[str, Any]]) -
     seen: list[dict[str, Any]] = []
     for name, trainer in grpo.items():
         variant = name.split("/")[1]
-        shape = {key: value for key, value in trainer.items() if key not in ("loss_type", "temperature")}
+        shape = {key: value for key, value in trainer.items() if key not in ("loss_type", "temperature", *SAMPLING)}
         if shape not in seen and config.engines.rollouts != "vllm_server":
             seen.append(shape)
             chosen.append((f"grpo/{variant}", name))
@@ -81,7 +86,7 @@ def _rows_at_once(trainer: dict[str, Any]) -> int:
 
 
 def _kept(trainer: dict[str, Any]) -> dict[str, Any]:
-    return {name: trainer[name] for name in KEPT if name in trainer}
+    return {name: trainer[name] for name in (*KEPT, *SAMPLING) if name in trainer}
 
 
 def _bounds(config: Config) -> dict[str, int | None]:

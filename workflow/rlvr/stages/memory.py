@@ -59,6 +59,8 @@ def _estimate(config: dict[str, Any], base: Path, data: dict[str, list[Path]], c
     model = AutoConfig.from_pretrained(base)
     check = Check({**config, "rows": rows}, model, _lengths(base, **data), chosen, machine.capacity(chosen))
     console.note(check.table())
+    for note in check.notes():
+        console.say(f"preflight: {note}")
     problem = check.problem()
     refuses = config["mode"] == "refuse" or (config["mode"] == "auto" and chosen == "cpu")
     if check.refused and refuses:

@@ -36,7 +36,8 @@ def preflight(tmp_path: Path, config: dict, *arguments: str) -> int:
 
 def test_what_does_not_fit_is_refused_with_the_settings_to_change(tmp_path, capsys):
     shape = {"hidden_size": 512, "layers": 1, "heads": 8, "vocabulary": 4000}
-    config = {**MICRO, "base": {"model": "tiny", "tiny": shape}, "evaluation": {"batch_size": 1}}
+    engines = {"generation": "transformers", "rollouts": "transformers"}
+    config = {**MICRO, "base": {"model": "tiny", "tiny": shape}, "evaluation": {"batch_size": 1}, "engines": engines}
     assert preflight(tmp_path, config, "--memory", "700MB") == 1
     output = capsys.readouterr().out
     assert "| all |" in output
@@ -106,22 +107,22 @@ def test_training_starts_where_a_stage_can_not_be_counted(made, tmp_path, monkey
 
 
 @pytest.mark.parametrize(
-    ("kind", "engines", "there", "share", "generation"),
+    ("kind", "engines", "there", "colocated", "generation"),
     [
-        ("cpu", {}, True, None, "transformers"),
-        ("cuda", {}, False, None, "transformers"),
-        ("cuda", {}, True, 0.4, "vllm"),
-        ("cuda", {"rollouts": "transformers"}, True, None, "vllm"),
-        ("cuda", {"rollouts": "vllm_colocate", "generation": "vllm"}, False, 0.4, "vllm"),
+        ("cpu", {}, True, False, "transformers"),
+        ("cuda", {}, False, False, "transformers"),
+        ("cuda", {}, True, True, "vllm"),
+        ("cuda", {"rollouts": "transformers"}, True, False, "vllm"),
+        ("cuda", {"rollouts": "vllm_colocate", "generation": "vllm"}, False, True, "vllm"),
     ],
 )
-def test_the_engines_that_will_run_are_counted(tmp_path, monkeypatch, kind, engines, there, share, generation):
+def test_the_engines_that_will_run_are_counted(tmp_path, monkeypatch, kind, engines, there, colocated, generation):
     monkeypatch.setattr(choice, "installed", lambda part: there)
     file = tmp_path / "experiment.yaml"
     file.write_text(yaml.safe_dump({**MICRO, "engines": engines}))
     found = sampling.resolved(slices.of(experiments.load([file]))["preflight"], kind)
     trainer = next(iter(found["grpo"].values()))
-    assert (trainer["vllm_gpu_memory_utilization"] if trainer["use_vllm"] else None) == share
+    assert (trainer["use_vllm"], trainer.get("vllm_mode") == "colocate") == (colocated, colocated)
     assert found["generation"] == generation
 
 
@@ -139,11 +140,62 @@ def test_sizes_that_are_none(text, capsys, tmp_path):
 def test_an_error_that_is_not_about_memory_is_left_alone():
     assert oom.line(RuntimeError("shape mismatch"), "grpo", GRPO) is None
     assert oom.line(ValueError("DefaultCPUAllocator"), "grpo", GRPO) is None
+    race = "Unsloth: vLLM could not finish memory profiling because another process sharing this GPU released memory"
+    assert (
+        oom.line(RuntimeError(f"{race}, NOT an out of memory error. Error in memory profiling."), "grpo", GRPO) is None
+    )
+
+
+FREE = (
+    "Free memory on device cuda:0 (9.1/23.64 GiB) on startup is less than desired GPU memory utilization (0.62, "
+    "14.66 GiB). Decrease GPU memory utilization or reduce GPU memory used by other processes."
+)
+BLOCKS = (
+    "No available memory for the cache blocks. Try increasing `gpu_memory_utilization` when initializing the engine "
+    "(this flag also controls CPU memory reservation on the CPU backend, despite its name)."
+)
+LONGEST = (
+    "To serve at least one request with the model's max seq len (2048), (0.28 GiB KV cache is needed, which is larger "
+    "than the available KV cache memory (0.11 GiB). Based on the available memory, the estimated maximum model length "
+    "is 800."
+)
+WARMING = "CUDA out of memory occurred when warming up sampler with 256 dummy requests. Please try lowering"
+TORCH = "CUDA out of memory. Tried to allocate 1.16 GiB. GPU 0 has a total capacity of 23.64 GiB of which 812.00 MiB"
+STANDBY = (
+    "Unsloth: Your GPU ran out of memory loading vLLM with standby mode enabled.\n"
+    "Your GPU has 23.6 GB VRAM with gpu_memory_utilization=0.620.\n"
+)
+
+
+def unsloths(original: Exception) -> Exception:
+    """As its `load_vllm` raises the second failure: the text alone, within the handler of the first."""
+    try:
+        try:
+            raise original
+        except Exception as error:
+            error = str(error)  # its own line
+            raise RuntimeError(error)  # noqa: B904
+    except RuntimeError as wrapped:
+        return wrapped
+
+
+def within(original: Exception, outer: Exception) -> Exception:
+    outer.__context__ = original
+    return outer
 
 
 @pytest.mark.parametrize(
     ("error", "stage", "said"),
     [
+        (unsloths(ValueError(FREE)), "grpo", "grpo.trainer.vllm_gpu_memory_utilization: a lower one; then"),
+        (unsloths(ValueError(BLOCKS)), "grpo", "grpo.trainer.vllm_gpu_memory_utilization: a higher one; then"),
+        (unsloths(ValueError(LONGEST)), "grpo", "grpo.trainer.vllm_gpu_memory_utilization: a higher one; then"),
+        (unsloths(RuntimeError(WARMING)), "grpo", "grpo.trainer.gradient_checkpointing: true; then"),
+        (unsloths(torch.OutOfMemoryError(TORCH)), "grpo", "out of memory: 1.16 GiB did not fit"),
+        (MemoryError(STANDBY + f"Original error: {TORCH}"), "grpo", "out of memory: 1.16 GiB did not fit"),
+        (within(torch.OutOfMemoryError(TORCH), ValueError("no model")), "sft", "out of memory: 1.16 GiB did not fit"),
+        (within(ValueError(BLOCKS), RuntimeError("the engine failed")), "grpo", "utilization: a higher one; then"),
+        (RuntimeError("CUDA driver error: out of memory"), "sft", "sft.trainer"),
         (RuntimeError("CUDA error: out of memory\nmore"), "grpo", "grpo.trainer.gradient_checkpointing: true; then"),
         (RuntimeError("CUBLAS_STATUS_ALLOC_FAILED when calling"), "sft", "sft.trainer"),
         (RuntimeError("CUDA out of memory occurred when warming up sampler"), "generate", "evaluation.batch_size"),

@@ -14,7 +14,7 @@ from conftest import MICRO
 from rlvr import config as experiments
 from rlvr import slices, trainer_options
 from rlvr.errors import RlvrError
-from rlvr.memory import advice, estimate, probe, shapes
+from rlvr.memory import advice, estimate, probe, sampling, shapes
 
 CLASSES = {"sft": SFTConfig, "grpo": GRPOConfig}
 EVALUATE = {"every_steps": 1, "items": 2, "samples": 2, "pass_at": [1]}
@@ -34,7 +34,7 @@ def test_completions_without_a_limit_of_their_own_are_as_long_everywhere(tmp_pat
     assert trained["evaluate"]["max_completion_tokens"] == trls
     counted = []
     monkeypatch.setattr(estimate, "_training", lambda *given: counted.extend(given) or {"weights": 1})
-    settings, lengths = {**cut["preflight"], "memory": 2**30}, shapes.Lengths(30, 60, "given")
+    settings, lengths = {**sampling.resolved(cut["preflight"], "cpu"), "memory": 2**30}, shapes.Lengths(30, 60, "given")
     model = type("Model", (), {"vocab_size": 400})
     estimate._grpo("grpo", cut["preflight"]["grpo"]["grpo"], settings, model, lengths, "cpu", 0)
     [step] = [part for part in counted if isinstance(part, estimate.steps.Training)]

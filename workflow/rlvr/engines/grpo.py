@@ -19,6 +19,7 @@ from rlvr.engines.loading import Engine, Request, load
 from rlvr.engines.sampling import WatchedTrainer
 from rlvr.errors import RlvrError
 from rlvr.growing import Growing
+from rlvr.memory import machine, vllm_share
 from rlvr.protocol import Decoding
 from rlvr.rewards import Scorer, schema
 
@@ -74,7 +75,8 @@ def train(
                 "grpo.max_logp_difference: is not checked, as nothing measures it with "
                 "trainer.vllm_importance_sampling_correction: false"
             )
-        share = arguments.vllm_gpu_memory_utilization if rollouts == "vllm_colocate" else None
+        vllm = _vllm(base, config, options, engine, longest) if rollouts == "vllm_colocate" else {}
+        arguments.vllm_gpu_memory_utilization = vllm.get("vllm", arguments.vllm_gpu_memory_utilization)
         synced = rollouts != "transformers" and engine.MERGES_TO_SYNC
         request = Request(
             base,
@@ -84,9 +86,9 @@ def train(
             longest,
             config["seed"],
             checkpointing=arguments.gradient_checkpointing,
-            vllm=share,
             synced=synced,
             scratch=folder,
+            **vllm,
         )
         model, fresh_adapter = load(engine, request)
         ends = set(models.end_tokens(model, tokenizer))
@@ -152,6 +154,14 @@ def train(
         "failures": scorer.failures,
         "protocol": protocol.facts(met),
     }
+
+
+def _vllm(base: Path, config: dict[str, Any], options: dict[str, Any], engine: Engine, longest: int) -> dict[str, Any]:
+    """vLLM's share of the GPU, and the completions that it works on at once; says what fits."""
+    kind = "unsloth" if engine.__name__.endswith("unsloth") else "transformers"
+    share = vllm_share.of(models.load_config(base), options, config["adapter"], kind, longest, machine.capacity("cuda"))
+    console.say(f"grpo: {share.line()}")
+    return {"vllm": share.share, "at_once": share.at_once}
 
 
 def _limits(base: Path, arguments: GRPOConfig, seed: int) -> dict[str, Any]:

@@ -44,6 +44,7 @@ def load(request: Request) -> tuple[PeftModel, None]:
     if start is not None and not is_adapter(start):
         raise RlvrError(f"{start}: holds all weights, not an adapter; engines.training: unsloth goes with one only")
     vllm = {"fast_inference": True, "gpu_memory_utilization": request.vllm, "max_lora_rank": adapter["r"]}
+    vllm |= {"max_num_seqs": request.at_once} if request.at_once else {}  # without, a few by a table of memory
     model, _ = unsloth.FastLanguageModel.from_pretrained(
         str(request.base),
         max_seq_length=request.longest,

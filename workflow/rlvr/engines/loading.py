@@ -19,6 +19,7 @@ class Request:
     device: a torch device. longest: prompt and completion together, tokens.
     checkpointing: activations are computed again instead of kept.
     vllm: share of the GPU's memory for a vLLM engine beside the trained model; None: no such engine.
+    at_once: completions that this engine works on at once, at most.
     synced: weights are handed to vLLM during training.
     scratch: folder for files that an engine writes while it trains; removed with the run's checkpoints.
 
@@ -33,6 +34,7 @@ class Request:
     seed: int
     checkpointing: bool = True
     vllm: float | None = None
+    at_once: int | None = None
     synced: bool = False
     scratch: Path = Path()
 

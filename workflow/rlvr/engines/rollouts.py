@@ -7,7 +7,7 @@ from typing import Any
 
 from rlvr.trainer_options import value
 
-DEFAULTS = {"vllm_importance_sampling_mode": "token_truncate", "vllm_gpu_memory_utilization": 0.4}
+DEFAULTS = {"vllm_importance_sampling_mode": "token_truncate"}
 """Over TRL's own, which masks whole completions whose probabilities differ between vLLM and a 4-bit base."""
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 from typing import Any
 
 from transformers import PreTrainedConfig
 
-from rlvr.engines import choice, rollouts
-from rlvr.memory import advice, apart, estimate, sampling
+from rlvr.engines import rollouts
+from rlvr.memory import advice, apart, estimate, sampling, vllm_share
 from rlvr.memory.machine import GIB
 from rlvr.memory.shapes import Lengths
+from rlvr.trainer_options import value
 
 MIB = 2**20
 UNSLOTH = "; it may fit all the same: Unsloth trains it, which takes less than this estimate of TRL alone"
@@ -31,7 +33,24 @@ class Check:
         self._device = device
         self._capacity = capacity
         self._usable = int(capacity * (1 - settings["reserve"]))
+        self._shares = self._vllm(model)
         self.estimates = self._estimate(self._settings)
+
+    def _vllm(self, model: PreTrainedConfig) -> dict[str, vllm_share.Share]:
+        """vLLM's share of the GPU for each variant of GRPO that it samples for in the same process."""
+        known = self._settings
+        return {
+            name: vllm_share.of(
+                model,
+                trainer,
+                known["adapter"],
+                known["trains"],
+                self._lengths.prompt + value("grpo", trainer, "max_completion_length"),
+                self._capacity,
+            )
+            for name, trainer in known["grpo"].items()
+            if trainer["use_vllm"] and trainer["vllm_mode"] == "colocate"
+        }
 
     @property
     def too_large(self) -> list[estimate.Estimate]:
@@ -43,9 +62,7 @@ class Check:
         return any(not self._by_unsloth(each.stage) for each in self.too_large)
 
     def _by_unsloth(self, stage: str) -> bool:
-        wanted, adapter, obstacle = (self._settings[key] for key in ("training", "adapter", "obstacle"))
-        trains = stage.partition("/")[0] in ("sft", "grpo")
-        return trains and choice.foreseen(wanted, adapter, self._device, obstacle)[0] == "unsloth"
+        return stage.partition("/")[0] in ("sft", "grpo") and self._settings["trains"] == "unsloth"
 
     def record(self) -> dict[str, Any]:
         """All of it as JSON values, in bytes."""
@@ -54,6 +71,7 @@ class Check:
             "capacity": self._capacity,
             "usable": self._usable,
             "lengths": {"prompt": self._lengths.prompt, "whole": self._lengths.whole, "source": self._lengths.source},
+            "vllm": {name: dataclasses.asdict(share) for name, share in self._shares.items()},
             "stages": {each.stage: {"total": each.total, "parts": each.parts} for each in self.estimates},
         }
 
@@ -79,9 +97,10 @@ class Check:
         )
 
     def notes(self) -> list[str]:
-        """What will train, but not as one may think; a line each."""
+        """What vLLM gets, and what will train, but not as one may think; a line each."""
+        said = [f"grpo/{name}: {share.line()}" for name, share in self._shares.items()]
         found = {name: rollouts.biased(trainer) for name, trainer in self._settings["grpo"].items()}
-        return [f"grpo/{name}: grpo.trainer.{line}" for name, line in found.items() if line]
+        return said + [f"grpo/{name}: grpo.trainer.{line}" for name, line in found.items() if line]
 
     def problem(self) -> str | None:
         """One line on the largest stage that does not fit and what each change would save; None where all fit."""

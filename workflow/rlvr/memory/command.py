@@ -44,8 +44,13 @@ def _preflight(arguments: argparse.Namespace) -> int:
 
 
 def _model(experiment: Config):
-    """The base model's config. Raises RlvrError where it is not there."""
+    """The base model's config, of a preset's base that is not here yet the published shape.
+
+    Raises RlvrError where there is neither.
+    """
     from transformers import AutoConfig
+
+    from rlvr.memory import published
 
     made = Path("results") / experiment.experiment / "model" / "base" / "weights"
     base: Base = experiment.base
@@ -63,6 +68,8 @@ def _model(experiment: Config):
     try:
         return AutoConfig.from_pretrained(base.model, revision=base.revision, local_files_only=True)
     except (OSError, ValueError):
+        if known := published.config(base.model):
+            return known
         raise RlvrError(
             f"base: {base.model} is not here yet; get it with `snakemake --cores 1 {made}`, or set base to a folder "
             "with its config.json"

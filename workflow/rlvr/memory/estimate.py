@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from transformers import PreTrainedConfig
 
-from rlvr.memory import apart, steps
+from rlvr.memory import apart, steps, vllm_share
 from rlvr.memory.heap import Heap
 from rlvr.memory.machine import GIB
 from rlvr.memory.shapes import Lengths
 from rlvr.memory.simulation import Ledger, model_of
+from rlvr.memory.sizes import NF4
 from rlvr.trainer_options import default, generated_at_once, value
 
 MIB = 2**20
@@ -26,16 +27,12 @@ BESIDE = {
     "vllm": {"grpo": 135 * MIB},
 }
 """What PEFT and TRL import beside, where it is installed, used or not: with bitsandbytes also torchao and wandb."""
-CUDA_RUNTIME = 600 * MIB
-"""Context and library workspaces on a GPU; not measured here."""
 VLLM = {"cpu": 2 * GIB, "cuda": GIB}
 """Its cache, where it generates alone: on a CPU as set; on a GPU, which it fills, the least it needs (a guess)."""
 ROW = 7 * 1024
 """Of one training row as Python objects and in the Dataset made of them."""
 TOKEN = 900
 """Of one vocabulary entry in the tokenizer."""
-NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)
-"""Bytes a weight: blocks of 64 with an 8-bit constant, and a float32 for 256 of those."""
 STATES = {"adafactor": 0.1, "sgd": 0.0, "8bit": 2.05, "4bit": 1.1}
 """Bytes of optimiser state a trained weight, by a word in the optimiser's name; else two of the weight's own size."""
 
@@ -107,16 +104,26 @@ def _grpo(
 ) -> Estimate:
     completion = value("grpo", trainer, "max_completion_length")
     batch = value("grpo", trainer, "per_device_train_batch_size")
-    loss = "chunked" if trainer.get("use_liger_kernel") else "policy"
+    unsloth = settings["trains"] == "unsloth"  # scores a quarter of a completion at a time
+    loss = "chunked" if unsloth or trainer.get("use_liger_kernel") else "policy"
     temperature, engine = value("grpo", trainer, "temperature"), value("grpo", trainer, "use_vllm")
     step = steps.Training(batch, lengths.prompt + completion, completion, loss, temperature, device == "cuda")
     sampling = None if engine else steps.Sampling(generated_at_once(trainer), lengths.prompt, completion)
-    parts = _training("grpo", model, settings["adapter"], trainer, step, sampling, device)
+    parts = _training("grpo", model, settings["adapter"], trainer, step, sampling, device, unsloth)
     if trainer.get("beta") and settings["adapter"] is None:
         parts["reference model"] = parts["weights"]
     if engine and trainer["vllm_mode"] == "colocate":
-        parts["vLLM"] = int(trainer["vllm_gpu_memory_utilization"] * settings["memory"])
+        parts["vLLM"] = _vllm(trainer, settings, model, lengths.prompt + completion, parts["weights"])
     return Estimate(f"grpo/{name}", parts | _around("grpo", model, device, rows))
+
+
+def _vllm(trainer: dict, settings: dict, model: PreTrainedConfig, length: int, weights: int) -> int:
+    """Bytes of vLLM's share, under Unsloth less those weights, which are the ones that are trained."""
+    adapter, capacity = settings["adapter"], settings["memory"]
+    share = vllm_share.of(model, trainer, adapter, settings["trains"], length, capacity).share
+    if settings["trains"] != "unsloth":
+        return int(share * capacity)
+    return max(0, int(share * (capacity - vllm_share.CONTEXT)) - weights)
 
 
 def _generation(
@@ -146,13 +153,15 @@ def _training(
     step: steps.Training,
     sampling: steps.Sampling | None,
     device: str,
+    unsloth: bool = False,
 ) -> dict[str, int]:
     """The parts at the highest point of sampling and a step, the optimiser's states there all along.
 
     On a CPU the second step finds the allocator as the first has left it.
     """
     cuda = device == "cuda"
-    dtype = torch.bfloat16 if adapter and cuda else torch.float32
+    merged = value("grpo", trainer, "use_vllm") and not unsloth if stage == "grpo" else False  # at every step
+    dtype = torch.bfloat16 if adapter and cuda and not merged else torch.float32
     fp16, bf16 = value(stage, trainer, "fp16"), value(stage, trainer, "bf16")
     mixed = fp16 or (cuda if bf16 is None else bf16)
     checkpointing = value(stage, trainer, "gradient_checkpointing")
@@ -211,7 +220,7 @@ def _state(weights: torch.Tensor, optimiser: str) -> int:
 
 def _around(stage: str, model: PreTrainedConfig, device: str, rows: int) -> dict[str, int]:
     if device == "cuda":
-        return {"runtime": CUDA_RUNTIME}
+        return {"runtime": vllm_share.CONTEXT}
     beside = sum(sizes.get(stage, 0) for package, sizes in BESIDE.items() if find_spec(package))
     runtime = RUNTIME[stage] + beside + model.vocab_size * TOKEN
     return {"runtime": runtime, **({"rows": rows * ROW} if rows else {})}

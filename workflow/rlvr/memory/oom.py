@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from rlvr.memory import advice, machine
 
-CUDA = re.compile(r"CUDA (error: )?out of memory|CU(BLAS|DNN)_STATUS_ALLOC_FAILED")
-"""As what is not torch's allocator says it: CUDA itself, its libraries, bitsandbytes, vLLM as it warms up."""
+CUDA = re.compile(
+    r"CUDA (driver )?(error: )?out of memory|cudaErrorMemoryAllocation|CU(BLAS|DNN)_STATUS_ALLOC_FAILED"
+    r"|Your GPU ran out of memory"
+)
+"""As torch, CUDA itself, its libraries, bitsandbytes, vLLM as it warms up, and Unsloth say it."""
+TRIED = re.compile(r"Tried to allocate ([\d.]+ \w+)")
 VLLM = {
     "No available memory for the cache blocks": "higher",
     "KV cache is needed, which is larger than the available": "higher",
@@ -20,21 +25,10 @@ CPU_ALLOCATOR = re.compile(r"DefaultCPUAllocator: [^\n]*allocate (\d+) bytes")
 
 def line(error: BaseException, stage: str, config: dict[str, Any]) -> str | None:
     """The line for an error of a stage with that config slice; None where the error is another."""
-    text = str(error)
-    share = None
-    if isinstance(error, MemoryError):
-        device, wanted = "cpu", "more memory"
-    elif type(error).__name__ == "OutOfMemoryError" and type(error).__module__.startswith("torch"):
-        found = re.search(r"Tried to allocate ([\d.]+ \w+)", text)
-        device, wanted = _present(), found[1] if found else "more memory"
-    elif isinstance(error, RuntimeError) and (found := CPU_ALLOCATOR.search(text)):
-        device, wanted = "cpu", f"{int(found[1]) / 2**20:.0f} MiB"
-    elif isinstance(error, RuntimeError) and CUDA.search(text):
-        device, wanted = _present(), "more memory"
-    elif isinstance(error, ValueError) and (share := next((VLLM[part] for part in VLLM if part in text), None)):
-        device, wanted = _present(), "vLLM with its cache"
-    else:
+    found = next((known for each in _chain(error) if (known := _known(each))), None)
+    if found is None:
         return None
+    device, wanted, share = found
     size = machine.capacity(device)
     name = "the GPU" if device == "cuda" else "this machine"
     return (
@@ -42,6 +36,32 @@ def line(error: BaseException, stage: str, config: dict[str, Any]) -> str | None
         f"change first: {'; then '.join(_first(stage, config, device, share))}; or lay "
         f"{advice.tier(size / machine.GIB)} over the config"
     )
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error, and those that it came of: Unsloth raises what vLLM said as a RuntimeError with its text alone."""
+    seen: list[BaseException] = []
+    following: BaseException | None = error
+    while following is not None and following not in seen:
+        seen.append(following)
+        yield following
+        following = following.__cause__ or (None if following.__suppress_context__ else following.__context__)
+
+
+def _known(error: BaseException) -> tuple[str, str, str | None] | None:
+    """Device, what did not fit, and which share would help vLLM where it is vLLM that failed; None: another error.
+
+    By its text, whatever its type, as wrappers keep no more.
+    """
+    text = str(error)
+    if share := next((VLLM[part] for part in VLLM if part in text), None):
+        return _present(), "vLLM with its cache", share
+    if (type(error).__name__ == "OutOfMemoryError" and type(error).__module__.startswith("torch")) or CUDA.search(text):
+        tried = TRIED.search(text)
+        return _present(), tried[1] if tried else "more memory", None
+    if found := CPU_ALLOCATOR.search(text):
+        return "cpu", f"{int(found[1]) / 2**20:.0f} MiB", None
+    return ("cpu", "more memory", None) if isinstance(error, MemoryError) else None
 
 
 def _present() -> str:

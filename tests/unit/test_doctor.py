@@ -126,6 +126,20 @@ def test_engines_that_are_broken_or_built_for_another_device():
     assert "nms" in found["torchvision"].text and "pip uninstall torchvision" in found["torchvision"].cure
 
 
+def test_an_xformers_for_another_torch_explains_unsloths_notice(tmp_path, monkeypatch):
+    (tmp_path / "xformers").mkdir()
+    (tmp_path / "xformers-0.0.35.dist-info").mkdir()
+    (tmp_path / "xformers-0.0.35.dist-info" / "METADATA").write_text("Name: xformers\nVersion: 0.0.35\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert diagnosis._xformers() == []
+    for torch_of_build, number in (("2.10.0+cu128", 1), (torch.__version__, 0)):
+        built = {"version": {"torch": torch_of_build}}
+        (tmp_path / "xformers" / "cpp_lib.json").write_text(json.dumps(built))
+        assert len(diagnosis._xformers()) == number
+    (tmp_path / "xformers" / "cpp_lib.json").write_text('{"version": {"torch": "2.10.0+cu128"}}')
+    assert "built for torch 2.10.0+cu128" in diagnosis._xformers()[0].text
+
+
 @pytest.mark.parametrize(
     ("facts", "listed", "mark", "said"),
     [

@@ -14,6 +14,7 @@ from trl.generation import vllm_generation
 from rlvr import tiny
 from rlvr.engines import models
 from rlvr.engines.decoding import Decoding
+from rlvr.engines.generate_loaded_vllm import capacity
 from rlvr.engines.generation import Generator
 
 CPU = torch.device("cpu")
@@ -89,6 +90,7 @@ def test_it_takes_the_engine_with_the_steps_weights_and_leaves_the_trainers_deco
     assert settings["n"] == 1 and settings["stop_token_ids"] == [2, 40] and "min_tokens" not in settings
     assert [len(group) for group in found] == [2, 2, 2] and found[0][0]["finish"] == "stop"
     assert calls == ["sync"] and trainer._last_loaded_step == 5, "once a step, as the trainer counts it"
+    assert capacity(SimpleNamespace()) == {}
     left = vars(trainer.vllm_generation)
     assert {name: left[name] for name in OF_TRAINING} == OF_TRAINING
     assert left["max_completion_length"] == 99 and left["generation_kwargs"] == {"min_tokens": 9}
@@ -109,6 +111,8 @@ def test_a_real_engine_takes_what_it_is_asked_and_samples_by_the_rng_state(evalu
         decoding = Decoding(8, 32, samples=4, temperature=1.0)
         first, again = (evaluated(llm, decoding)[2] for _ in range(2))
         assert first == again
+        found = capacity(SimpleNamespace(vllm_generation=SimpleNamespace(llm=llm)))
+        assert found["completions_at_once"] > 8 and 0 < found["share"] <= 1
         texts = {each["completion"] for group in first for each in group}
         assert len(texts) > 6 and all(0 < each["tokens"] <= 8 for group in first for each in group)
     finally:

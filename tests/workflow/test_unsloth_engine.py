@@ -49,6 +49,7 @@ def test_a_base_that_no_merge_touches_may_not_differ_by_a_bit(made, tmp_path, mo
             super().__init__(model, base, synced)
 
     monkeypatch.setattr(grpo, "Frozen", Frozen)
+    monkeypatch.setattr(grpo, "_vllm", lambda *given: {})
     monkeypatch.setattr(rollouts, "arguments", lambda name, server: {"use_vllm": False})
     monkeypatch.setattr(load_transformers, "MERGES_TO_SYNC", merges)
     files = {name: tmp_path / name for name in ("policy", "metrics", "completions", "evaluated")}

@@ -151,7 +151,16 @@ def engines(trials: dict[str, dict[str, Any]], trl: str | None) -> list[Finding]
         found.append(Finding(ENGINES, "torchvision", "lack", f"does not import: {facts['torchvision']}", cure))
     for part in ("unsloth", "vllm", "4-bit"):
         found.append(_engine(part, trials.get(part), cuda))
-    return found
+    return found + (_xformers() if "unsloth" in trials else [])
+
+
+def _xformers() -> list[Finding]:
+    """Unsloth uses xformers' attention where it was built for the torch that is here, else PyTorch's, and says so."""
+    built, here = packages.built_for(), packages.installed("torch") or ""
+    if built is None or built.partition("+")[0] == here.partition("+")[0]:
+        return []
+    text = f"built for torch {built}, not {here}: Unsloth says so at each start and uses PyTorch's attention"
+    return [Finding(ENGINES, "xformers", "ok", text)]
 
 
 def _transformers(trial: dict[str, Any], trl: str | None, cuda: bool) -> Finding:

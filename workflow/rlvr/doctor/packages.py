@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
 REQUIREMENTS = Path(__file__).parents[3] / "requirements"
@@ -21,6 +22,15 @@ def installed(name: str) -> str | None:
     try:
         return version(name)
     except PackageNotFoundError:
+        return None
+
+
+def built_for() -> str | None:
+    """The torch that the installed xformers was built for; None where that is not known."""
+    try:
+        built = distribution("xformers").locate_file("xformers/cpp_lib.json")
+        return json.loads(Path(str(built)).read_text())["version"]["torch"]
+    except (PackageNotFoundError, OSError, ValueError, KeyError, TypeError):
         return None
 
 

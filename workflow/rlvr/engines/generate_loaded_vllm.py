@@ -12,6 +12,19 @@ from tqdm import tqdm
 from rlvr.engines.decoding import Decoding, Sampled
 
 
+def capacity(trainer: Any) -> dict[str, float]:
+    """What a GRPOTrainer's colocated engine came to; empty where vLLM does not sample, or on a server.
+
+    `share` of the GPU's memory, which Unsloth may have lowered until the engine started, and `completions_at_once`, how
+    many at their longest its cache holds.
+    """
+    llm = getattr(getattr(trainer, "vllm_generation", None), "llm", None)
+    if llm is None:
+        return {}
+    cache = llm.llm_engine.vllm_config.cache_config
+    return {"share": cache.gpu_memory_utilization, "completions_at_once": round(cache.kv_cache_max_concurrency, 1)}
+
+
 class LoadedVllmEngine:
     """Generates with a GRPOTrainer's engine, colocated or on a server, with the weights of the trainer's present step.
 

@@ -11,7 +11,7 @@ from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
 from rlvr import console, digests, protocol, protocol_lock, provenance, tables
-from rlvr.engines import checkpoints, evaluation, lengths, models, reporting, training
+from rlvr.engines import checkpoints, evaluation, generate_loaded_vllm, lengths, models, reporting, training
 from rlvr.engines import rollouts as rollout_options
 from rlvr.engines.dynamic import Draws, DynamicTrainer
 from rlvr.engines.frozen import Frozen
@@ -108,6 +108,12 @@ def train(
                 peft_config=fresh_adapter,
                 max_logp_difference=config["max_logp_difference"],
             )
+        if capacity := generate_loaded_vllm.capacity(trainer):
+            console.say(
+                "grpo: vLLM started with {share:g} of the GPU; {completions_at_once:g} completions fit".format(
+                    **capacity
+                )
+            )
         models.require_ends_of(base, trainer.model, trainer.processing_class)
         met = protocol_lock.meet(
             [*rows, *items],
@@ -150,6 +156,7 @@ def train(
         **training.facts(trainer),
         **held,
         "completions": scorer.sampled,
+        "vllm": capacity,
         "rewards": rewards,
         "failures": scorer.failures,
         "protocol": protocol.facts(met),

@@ -1,18 +1,57 @@
-"""One file of a hub data set at a pinned revision, from the local cache when it is there."""
+"""The hub: the commit that a branch or tag stands for, and one file of a data set at a commit.
+
+What can't be had is one line that names the repository and says what to do.
+"""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 CONNECT_SECONDS = 5
+ANSWER_SECONDS = 30
+DEFAULT = "main"
+"""The default branch of every repository of the hub."""
+
+WHAT = {"model": "model", "dataset": "data set"}
+"""The hub's types of repository, and what they are called in messages."""
+
+ALLOWED = "allowed: a commit (40 hex digits, in lower case), a branch or a tag; left out: the default branch"
+_COMMIT = re.compile("[0-9a-f]{40}")
+_NAME = re.compile(r"\w[\w-]*(?:[./][\w-]+)*", re.ASCII)
+_PART_OF_A_COMMIT = re.compile(r"(?=.*[a-f])[0-9a-f]{7,}", re.IGNORECASE)
 
 
 class HubError(RuntimeError):
     """The hub could not give what was asked for; the message says what to do."""
 
 
-def require_hub(wanted: str, instead: str) -> None:
-    """Raises HubError within seconds when the hub is out of reach.
+def is_commit(revision: str | None) -> bool:
+    return _COMMIT.fullmatch(revision or "") is not None
+
+
+def check_revision(revision: str) -> None:
+    """Raises ValueError where it is neither a commit nor the name of a branch or tag."""
+    if is_commit(revision):
+        return
+    if _PART_OF_A_COMMIT.fullmatch(revision):
+        raise ValueError(f"{revision!r} is not possible, as it looks like a part of a commit; {ALLOWED}")
+    if not _NAME.fullmatch(revision) or len(revision) > 200:
+        raise ValueError(f"{revision[:60]!r} is not possible; {ALLOWED}")
+
+
+def require_commit(wanted: str, revision: str | None) -> None:
+    """Raises HubError where a revision is not a commit, so that what is read could change."""
+    if not is_commit(revision):
+        raise HubError(
+            f"{wanted}: revision {revision or DEFAULT!r} is not locked to a commit; give `rlvr lock` and cut the slice "
+            "again, or set revision to a commit, 40 hex digits"
+        )
+
+
+def out_of_reach() -> str | None:
+    """Why the hub can't be asked, found within seconds; None where it can.
 
     The client itself retries for nearly a minute a call, so a connection is tried first.
     """
@@ -20,11 +59,87 @@ def require_hub(wanted: str, instead: str) -> None:
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
-        raise HubError(f"{wanted} is not in the local cache and HF_HUB_OFFLINE is set; {instead}")
+        return "HF_HUB_OFFLINE is set"
     try:
         httpx.head(constants.ENDPOINT, timeout=CONNECT_SECONDS)
-    except httpx.HTTPError as error:
-        raise HubError(f"{wanted}: the hub can't be reached ({error}); {instead}") from None
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return f"the hub can't be reached ({_first_line(error)})"
+    return None
+
+
+def require_hub(wanted: str, instead: str) -> None:
+    """Raises HubError within seconds when the hub is out of reach."""
+    from huggingface_hub import constants
+
+    if away := out_of_reach():
+        joint = " is not in the local cache and" if constants.HF_HUB_OFFLINE else ":"
+        raise HubError(f"{wanted}{joint} {away}; {instead}")
+
+
+def info(wanted: str, kind: str, repository: str, revision: str, **more: Any) -> Any:
+    """What the hub says of a repository at a commit, branch or tag: its `ModelInfo` or `DatasetInfo`.
+
+    wanted: what a message starts with. kind: `model` or `dataset`. more: further arguments of `HfApi.repo_info`.
+    Raises HubError.
+    """
+    import httpx
+    from huggingface_hub import HfApi, constants, errors
+
+    try:
+        return HfApi().repo_info(repository, repo_type=kind, revision=revision, timeout=ANSWER_SECONDS, **more)
+    except errors.HFValidationError as error:
+        problem = f"{_first_line(error)}; allowed: OWNER/NAME"
+    except (httpx.HTTPError, OSError) as error:
+        broken = f"the hub does not answer ({_first_line(error)}); run again to go on"
+        problem = refusal(error, kind, repository) or broken
+    except (ValueError, TypeError, KeyError, AttributeError):
+        problem = f"{constants.ENDPOINT} answers, but not as the hub does; is it the page of a proxy or of a login?"
+    raise HubError(f"{wanted}: {problem}")
+
+
+def commit_of(wanted: str, kind: str, repository: str, revision: str) -> str:
+    """The commit that a branch or tag stands for now. Raises HubError, which starts with `wanted`."""
+    commit = info(wanted, kind, repository, revision).sha
+    if not is_commit(commit):
+        raise HubError(f"{wanted}: the hub names no commit, but {commit!r}; run again, or give the commit")
+    return commit
+
+
+def cached_commit(kind: str, repository: str, revision: str) -> str | None:
+    """The commit that a branch or tag stood for when the hub's client last fetched it here, None where it never did."""
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    folder = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repository, repo_type=kind)
+    try:
+        commit = (folder / "refs" / revision).read_text().strip()
+    except (OSError, ValueError):
+        return None
+    return commit if is_commit(commit) and (folder / "snapshots" / commit).is_dir() else None
+
+
+def refusal(error: BaseException, kind: str, repository: str) -> str | None:
+    """What a failed call says of the repository, and what to do; None where it says nothing of it."""
+    from huggingface_hub import constants, errors, get_token
+
+    what, address = WHAT[kind], f"{'datasets/' if kind == 'dataset' else ''}{repository}"
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(error, errors.GatedRepoError):
+        lack = "this account has no access to it yet" if get_token() else "no token is set"
+        return (
+            f"it is gated, and {lack}; accept its terms at {constants.ENDPOINT}/{address} and give `hf auth login`, or "
+            f"choose a {what} that is not gated"
+        )
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"the hub has no such revision; allowed: a commit, branch or tag of this {what}"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return (
+            f"the hub has no such {what}, or it is private; allowed: its name as OWNER/NAME, for a private one after "
+            "`hf auth login`"
+        )
+    if status in (401, 403):
+        return f"the hub refuses the token ({status}); give `hf auth login` with a token that may read this {what}"
+    return f"the hub answers {status}; run again to go on" if status else None
 
 
 def download(repository: str, filename: str, revision: str) -> Path:
@@ -35,6 +150,7 @@ def download(repository: str, filename: str, revision: str) -> Path:
     import httpx
     from huggingface_hub import errors, hf_hub_download
 
+    require_commit(repository, revision)
     arguments = {"repo_type": "dataset", "filename": filename, "revision": revision}
     wanted = f"{repository} at {revision[:12]}"
     try:
@@ -47,16 +163,13 @@ def download(repository: str, filename: str, revision: str) -> Path:
     require_hub(wanted, f"connect, or {instead}")
     try:
         return Path(hf_hub_download(repository, **arguments))
-    except errors.RevisionNotFoundError:
-        problem = "the hub has no such revision; allowed: a commit of this data set"
     except errors.RemoteEntryNotFoundError:
         problem = f"it has no file {filename}; allowed: a commit that has it"
-    except errors.RepositoryNotFoundError:
-        problem = "the hub has no such data set, or it is private; allowed: its name as OWNER/NAME"
-    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
-        problem = f"{filename} could not be downloaded ({_first_line(error)}); run again to go on, or {instead}"
+    except (httpx.HTTPError, OSError) as error:
+        broken = f"{filename} could not be downloaded ({_first_line(error)}); run again to go on, or {instead}"
+        problem = refusal(error, "dataset", repository) or broken
     raise HubError(f"{wanted}: {problem}")
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -87,7 +87,7 @@ class Hub(BaseHTTPRequestHandler):
 def hub():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     server.content, server.cut, server.gets = parquet(), 0, []
-    thread = Thread(target=server.serve_forever, daemon=True)
+    thread = Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield server
     server.shutdown()
@@ -145,7 +145,7 @@ def test_a_file_is_downloaded_once(hub, tmp_path):
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"revision": "0" * 40}, "at 000000000000: the hub has no such revision; allowed: a commit of this data set"),
+        ({"revision": "0" * 40}, "at 000000000000: the hub has no such revision; allowed: a commit, branch"),
         ({"repository": "Jiayi-Pan/Gone"}, "the hub has no such data set, or it is private"),
         ({"repository": "a/b/c"}, "allowed: the name of a data set"),
     ],

@@ -62,7 +62,7 @@ def hub(made, tmp_path, monkeypatch):
     server = ThreadingHTTPServer(("127.0.0.1", 0), ModelHub)
     server.files = {file.name: file.read_bytes() for file in made.base.iterdir()}
     server.cut, server.refuses, server.sizes, server.damaged, server.fetched = 0, None, {}, set(), []
-    Thread(target=server.serve_forever, daemon=True).start()
+    Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     settings = {
         "ENDPOINT": test_hub.url(server),
         "HF_HUB_OFFLINE": False,

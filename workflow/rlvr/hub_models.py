@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rlvr import console, folders, model_files
 from rlvr.errors import RlvrError
-from rlvr_plugins.tasks.hub import HubError, require_hub
+from rlvr_plugins.tasks import hub
 
 
 def fetch(model: str, revision: str, copied_to: Path) -> Path:
@@ -21,9 +21,11 @@ def fetch(model: str, revision: str, copied_to: Path) -> Path:
     Raises RlvrError, one line, when the hub can't give them, the model can't be used, a digest is not that of
     the hub, or there is too little room for them and for their copy in `copied_to`.
     """
-    folder = _cached(model, revision)
-    if folder is None:
-        folder = _download(model, revision, copied_to)
+    try:
+        hub.require_commit(f"base: {model}", revision)
+        folder = _cached(model, revision) or _download(model, revision, copied_to)
+    except hub.HubError as error:
+        raise RlvrError(str(error)) from None
     for file in _files(folder):
         _verify(file, model)
     return folder
@@ -52,12 +54,12 @@ def _cached(model: str, revision: str) -> Path | None:
 
 def _download(model: str, revision: str, copied_to: Path) -> Path:
     import httpx
-    from huggingface_hub import HfApi, constants, errors, get_token, hf_hub_download
+    from huggingface_hub import constants, hf_hub_download
 
     name = f"{model} at {revision[:12]}"
+    hub.require_hub(f"base: {name}", "connect, or set base to a folder or to tiny")
+    listed = hub.info(f"base: {name}", "model", model, revision, files_metadata=True)
     try:
-        require_hub(f"base: {name}", "connect, or set base to a folder or to tiny")
-        listed = HfApi().model_info(model, revision=revision, files_metadata=True)
         sizes = {file.rfilename: file.size or 0 for file in listed.siblings or []}
         model_files.require_safetensors(sizes, name)
         wanted = model_files.wanted(sizes)
@@ -73,34 +75,15 @@ def _download(model: str, revision: str, copied_to: Path) -> Path:
         for file in wanted[len(small) :]:
             hf_hub_download(model, file, revision=revision)
         return folder
-    except HubError as error:
-        raise RlvrError(str(error)) from None
-    except errors.GatedRepoError:
-        lack = "this account has no access to it yet" if get_token() else "no token is set"
-        problem = (
-            f"it is gated, and {lack}; accept its terms at {constants.ENDPOINT}/{model} and give `hf auth login`, or "
-            "choose a model that is not gated"
-        )
-    except errors.RevisionNotFoundError:
-        problem = "the hub has no such revision; allowed: a commit of this model"
-    except errors.RepositoryNotFoundError:
-        problem = (
-            "the hub has no such model, or it is private; allowed: its name as OWNER/NAME, for a private one after "
-            "`hf auth login`"
-        )
-    except (errors.LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
-        problem = _answer(error.__cause__ or error)
-    raise RlvrError(f"base: {name}: {problem}")
+    except (httpx.HTTPError, OSError) as error:
+        raise RlvrError(f"base: {name}: {_answer(error, model)}") from None
 
 
-def _answer(error: BaseException) -> str:
-    """What became of a call that says nothing of the model itself."""
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    if status in (401, 403):
-        return f"the hub refuses the token ({status}); give `hf auth login` with a token that may read this model"
-    if status:
-        return f"the hub answers {status}; run again to go on"
-    return f"the download broke off ({model_files.first_line(error)}); run again to go on"
+def _answer(error: BaseException, model: str) -> str:
+    """What became of a call, by its own error or by what that came from."""
+    cause = error.__cause__ or error
+    found = hub.refusal(error, "model", model) or hub.refusal(cause, "model", model)
+    return found or f"the download broke off ({model_files.first_line(cause)}); run again to go on"
 
 
 def _files(folder: Path) -> list[Path]:

@@ -12,7 +12,7 @@ import yaml
 from trl.trainer import grpo_trainer
 
 from conftest import MICRO, ROOT
-from rlvr import comparison, config, generated, slices, trainer_options
+from rlvr import comparison, config, generated, slices, trainer_options, yaml_files
 from rlvr.errors import RlvrError
 
 
@@ -283,6 +283,11 @@ def test_values_that_would_fail_hours_later_are_named_now(tmp_path, path, value,
     with pytest.raises(RlvrError) as raised:
         load(tmp_path, with_value(path, value))
     assert f"experiment.yaml: {expected}" in str(raised.value)
+
+
+def test_a_character_that_yaml_does_not_allow_is_one_line():
+    with pytest.raises(RlvrError, match=r"^x.yaml: unacceptable character #x0000: special characters .* position 3$"):
+        yaml_files.load_text("a: \0", "x.yaml")
 
 
 def test_a_key_that_is_no_name_is_one_line(tmp_path):

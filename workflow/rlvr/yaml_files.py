@@ -41,7 +41,8 @@ def load_text(text: str, name: str) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{name}, line {mark.line + 1}" if mark else name
-        raise RlvrError(f"{where}: {getattr(error, 'problem', None) or error}") from None
+        problem = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise RlvrError(f"{where}: {problem}") from None
 
 
 def load_mapping(path: Path) -> dict[str, Any]:

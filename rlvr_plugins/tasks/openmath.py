@@ -1,6 +1,6 @@
 r"""Mathematical problems with worked solutions, such as OpenMathReasoning-mini: demonstrations for SFT.
 
-huggingface.co/datasets/unsloth/OpenMathReasoning-mini, about 19,000 rows; its commit is for the user to name.
+huggingface.co/datasets/unsloth/OpenMathReasoning-mini, about 19,000 rows.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Options(sources.SourceOptions):
-    """source: `hub` (unsloth/OpenMathReasoning-mini, `revision` is required), `path` (files; without `eval_path`
+    """source: `hub` (unsloth/OpenMathReasoning-mini), `path` (files; without `eval_path`
         the held-out items are drawn from `train_path`) or `synthetic` (a generator).
     The task's columns are `question`, `answer` (the gold) and, where named, `solution` (its steps become the
         demonstration's), `predicted` (the answer it comes to), `correct`, `source` and `id`.

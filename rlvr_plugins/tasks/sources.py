@@ -15,7 +15,7 @@ from typing import Any, Literal
 from rlvr_plugins import Example, Splits
 from rlvr_plugins.tasks.columnar import Builder, Examples, digest
 from rlvr_plugins.tasks.files import RowError, check_file, rows
-from rlvr_plugins.tasks.hub import download
+from rlvr_plugins.tasks.hub import check_revision, download
 
 MAX_CHARACTERS = 1_000_000
 MAX_NOTES = 50
@@ -35,7 +35,9 @@ _INTEGER = re.compile(r"\s*-?[0-9]{1,18}\s*")
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """repository, revision: hub data set and its commit, 40 hex digits; only with `source: hub`.
+    """repository, revision: hub data set and its commit (40 hex digits), a branch or a tag; "": the default branch.
+        A name is looked up once and kept in `config/revisions.lock.yaml`; `rlvr lock --update` moves it.
+        Only with `source: hub`.
     train_path, eval_path: JSONL, JSON, CSV or Parquet files; only with `source: path`.
     columns: the file's column for each of the task's own; what is not named is ignored.
     eval_columns: the same for the held-out file, of which only what the verifier needs is read; null: as `columns`.
@@ -67,10 +69,11 @@ class SourceOptions:
             raise ValueError(f"source: path needs {' and '.join(missing)}")
         if self.source != "path" and given:
             raise ValueError(f"{given[0]} goes with source: path only")
-        if self.source == "hub" and not re.fullmatch("[0-9a-f]{40}", self.revision):
-            raise ValueError(
-                f"revision: {self.revision!r} is not possible; allowed: a commit of {self.repository}, 40 hex digits"
-            )
+        if self.source == "hub" and self.revision:
+            try:
+                check_revision(self.revision)
+            except ValueError as error:
+                raise ValueError(f"revision: {error}") from None
         for name in ("columns", "eval_columns"):
             if getattr(self, name) and self.source not in ("path", "hub"):
                 raise ValueError(f"{name}, the columns of a file, go with source: path or hub only")

@@ -179,7 +179,7 @@ def test_a_bad_item_is_named(tmp_path, row, expected):
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"source": "hub", "revision": "main"}, "revision: 'main' is not possible; allowed: a commit of Jiayi-Pan/"),
+        ({"source": "hub", "revision": "a b"}, "revision: 'a b' is not possible; allowed: a commit"),
         ({"source": "path"}, "source: path needs train_path"),
         ({"train_path": "x"}, "train_path goes with source: path only"),
         ({"source": "hub", "low": 2}, "low: goes with source: generator only"),

@@ -86,7 +86,7 @@ def test_files_of_other_layouts_are_read_by_their_columns(tmp_path):
     [
         ({"source": "synthetic", "columns": {"answer": "x"}}, "go with source: path or hub only"),
         ({"columns": {"answers": "x"}}, "columns.answers: unknown; allowed: question, answer, solution, predicted"),
-        ({"revision": "e53f048"}, "revision: 'e53f048' is not possible; allowed: a commit of openai/gsm8k, 40 hex"),
+        ({"revision": "e53f048"}, "revision: 'e53f048' is not possible, as it looks like a part of a commit; allowed"),
         ({"source": "path", "train_path": "x"}, "source: path needs eval_path"),
         ({"max_samples": -1}, "max_samples: -1 is not possible"),
     ],

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from rlvr_plugins.tasks import gsm8k_platinum, numeric, openmath
 from rlvr_plugins.tasks.demonstrations import demonstration, steps
+from rlvr_plugins.tasks.hub import HubError
 from rlvr_plugins.tasks.openmath import Options
 from rlvr_plugins.verifiers.numbers import verify_number
 from rlvr_plugins.verifiers.tags import read_tags
@@ -128,9 +129,10 @@ def test_the_offline_items_are_rewritten_too():
         assert verify_number(numeric.demonstrate(example), example).strict
 
 
-def test_the_hub_needs_a_commit():
-    with pytest.raises(ValueError, match="revision: '' is not possible; allowed: a commit of unsloth/OpenMath"):
-        Options()
+@pytest.mark.parametrize("revision", ["", "main", "v1.0"])
+def test_nothing_is_read_of_the_hub_but_at_a_commit(revision):
+    with pytest.raises(HubError, match=f"unsloth/OpenMath.*: revision '{revision or 'main'}' is not locked"):
+        openmath.splits(Options(revision=revision), 5, 5, 0)
 
 
 def test_platinum_only_evaluates(tmp_path):

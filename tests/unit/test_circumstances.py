@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,8 @@ def test_what_snakemake_was_asked_is_told_to_stages_relative_to_where_it_runs(tm
     monkeypatch.chdir(tmp_path)
     said = circumstances.asked([tmp_path / "config" / "x.yaml", Path("/elsewhere/y.yaml")], {"seeds": ["0", "1"]})
     assert said == '{"configfiles": ["config/x.yaml", "/elsewhere/y.yaml"], "config": {"seeds": [0, 1]}}'
+    commits = {"models/acme/Tiny@main": "a" * 40}
+    assert json.loads(circumstances.asked([], {}, commits))["revisions"] == commits
 
 
 def test_flags_are_those_of_what_was_imported_and_torch_is_not_imported_for_them():

@@ -75,12 +75,12 @@ def with_value(path: str, value: object) -> dict:
             {"source": "path", "train_path": "no.jsonl", "eval_path": "no.jsonl"},
             "tasks.gsm8k.options.train_path: no file 'no.jsonl'",
         ),
-        ("base", "Qwen/Qwen2.5-0.5B", "base.revision: is missing; a hub model"),
         (
             "base",
             "smollm2-135m",
-            "base.revision: is missing; a hub model (smollm2-135m) needs its commit; did you mean",
+            "base.model: 'smollm2-135m' is not possible; did you mean 'smollm2-135m-instruct'? allowed: tiny, smollm2",
         ),
+        ("base", "my-model", "base.model: 'my-model' is not possible; allowed: tiny, smollm2-135m-instruct, a folder"),
         ("base", "./nowhere", "base.model: no config.json in folder './nowhere'"),
         ("base.tiny.hidden_size", 30, "base.tiny.hidden_size: 30 is not possible; allowed: multiples of"),
         (
@@ -275,7 +275,9 @@ def test_sizes_of_sft_do_not_matter_without_a_warm_start(tmp_path):
         ("grpo.trainer.gradient_accumulation_steps", 0, "grpo.trainer.gradient_accumulation_steps: 0 is not possible"),
         ("grpo.variants.dapo.rewards", {}, "grpo.variants.dapo.rewards: {} is not possible"),
         ("seeds", [2**32], "seeds[0]: 4294967296 is not possible"),
-        ("base", {"model": "Qwen/Qwen2.5-0.5B", "revision": "main"}, 'base.revision: "main" is not possible'),
+        ("base", {"model": "Qwen/Qwen2.5-0.5B", "revision": "7ae5576"}, "base.revision: '7ae5576' is not possible, as"),
+        ("base", {"model": "Qwen/Qwen2.5-0.5B", "revision": "../main"}, "base.revision: '../main' is not possible"),
+        ("base", {"model": "Qwen/Qwen2.5-0.5B", "revision": ""}, "base.revision: '' is not possible; allowed: a"),
         ("sft.trainer.save_only_model", True, "sft.trainer.save_only_model: can't be set here"),
     ],
 )

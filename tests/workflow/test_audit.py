@@ -303,13 +303,15 @@ def test_a_cell_that_is_not_there_is_refused_with_those_that_are(results, capsys
 def test_the_command_that_makes_a_cell_again_names_config_files_and_overrides(results):
     head, *rest = chain.Chain(results).of(CELL)
     asked = {"configfiles": ["my config.yaml", "b.yaml"], "config": {"seeds": [0, 1], "device": "cpu"}}
+    asked["revisions"] = {"models/acme/Tiny@main": "a" * 40}
     other = chain.Artifact(head.path, {**head.content, "asked": asked, "threads": "2"}, head.made, head.inputs)
     command, notes = lineage.rebuild([other, *rest], "micro")
     assert command == (
         f"snakemake --cores 2 results/micro/{PLACE}/scores.parquet --configfile 'my config.yaml' b.yaml "
         "--config 'seeds=[0, 1]' device=cpu"
     )
-    assert notes[0] == "an override (--config) was laid over the config files" and "other config files" in notes[1]
+    assert notes[0] == "an override (--config) was laid over the config files" and "other config files" in notes[2]
+    assert notes[1] == f"models/acme/Tiny@main was locked to {'a' * 40}"
 
 
 def test_rescoring_without_completions_says_so(finished, tmp_path, monkeypatch):

@@ -41,6 +41,10 @@ def test_what_snakemake_made_dvc_keeps_and_gives_back(after_run):
     assert NOTHING in snakemake(after_run).stdout
     assert "up to date" in run(after_run, "dvc", "status")
 
+    lock = after_run / "config/revisions.lock.yaml"
+    lock.write_text(f"{lock.read_text()}# edited\n")
+    assert "config/revisions.lock.yaml" in run(after_run, "dvc", "status")
+
     config = after_run / "config/config.yaml"
     config.write_text(config.read_text() + "report: {samples: 2}\n")
     again = run(after_run, "dvc", "repro")

@@ -13,7 +13,7 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlvr import circumstances, console, nvidia, plugin_commands, protocol, protocol_lock, provenance
+from rlvr import circumstances, console, nvidia, plugin_commands, protocol, protocol_lock, provenance, revisions
 from rlvr.auditing import command as auditing
 from rlvr.doctor import command as doctor
 from rlvr.errors import RlvrError
@@ -111,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     plugin_commands.add_to(commands)
     doctor.add_to(commands)
     preflight.add_to(commands)
+    revisions.add_to(commands)
     auditing.add_to(commands)
     _add_schema(commands)
     return parser

@@ -1,6 +1,6 @@
 """What an experiment may say: the only definition of the config.
 
-`load` reads YAML files into a `Config`.
+`read` reads YAML files into a `Config`, `load` with the commits that are locked.
 """
 
 from __future__ import annotations
@@ -11,7 +11,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from rlvr import controls, filters, leakage, plugin_options, problems, second_opinions, trainer_options, yaml_files
+from rlvr import (
+    controls,
+    filters,
+    leakage,
+    plugin_options,
+    problems,
+    revisions,
+    second_opinions,
+    trainer_options,
+    yaml_files,
+)
 from rlvr.engines import refusals
 from rlvr.errors import RlvrError
 from rlvr.sections import (
@@ -284,6 +294,12 @@ def task_options(name: str, values: dict[str, Any]) -> Any:
 
 
 def load(files: list[Path], overrides: dict[str, Any] | None = None) -> Config:
+    """Reads a config as `read` does, with the commits of the branches and tags that are locked in their place."""
+    found = read(files, overrides)
+    return revisions.with_commits(found, revisions.known(found))
+
+
+def read(files: list[Path], overrides: dict[str, Any] | None = None) -> Config:
     """Reads config files, later ones laid over earlier ones, then overrides.
 
     Raises RlvrError, one line for each problem, naming file, key, value and what is allowed.

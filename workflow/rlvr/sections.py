@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from rlvr import packaged
 from rlvr.trainer_options import check_by_group, check_groups, check_loss, check_options, value
+from rlvr_plugins.tasks import hub
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
 Count = Annotated[int, Field(ge=1)]
@@ -46,8 +47,10 @@ class Base(Section):
         description="`tiny` (made from the seed), `smollm2-135m-instruct` (from a package), a folder, or a hub id such "
         "as `Qwen/Qwen2.5-0.5B-Instruct`.",
     )
-    revision: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")] | None = Field(
-        None, description="Commit of the hub model, 40 hex digits; required for a hub id."
+    revision: str | None = Field(
+        None,
+        description="Of a hub id: a commit (40 hex digits), a branch or a tag; null: the default branch. A name is "
+        "looked up once and kept in `config/revisions.lock.yaml`; `rlvr lock --update` moves it.",
     )
     tiny: Tiny | None = Field(None, description="Shape of the embedded model; only with `model: tiny`.")
 
@@ -66,17 +69,29 @@ class Base(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Base:
-        if self.kind == "hub" and not self.revision:
-            near = get_close_matches(self.model, ["tiny", *packaged.MODELS], 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"revision: is missing; a hub model ({self.model}) needs its commit{hint}")
-        if self.kind != "hub" and self.revision:
+        if self.kind == "hub":
+            self._check_hub()
+        elif self.revision:
             raise ValueError("revision: goes with a hub id only")
         if self.kind != "tiny" and self.tiny:
             raise ValueError("tiny: goes with model: tiny only")
         if self.kind == "folder" and not (Path(self.model).expanduser() / "config.json").is_file():
             raise ValueError(f"model: no config.json in folder {self.model!r}; allowed: a saved model")
         return self
+
+    def _check_hub(self) -> None:
+        if not hub.is_commit(self.revision) and "/" not in self.model:
+            near = get_close_matches(self.model, ["tiny", *packaged.MODELS], 1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise ValueError(
+                f"model: {self.model!r} is not possible; {hint}allowed: tiny, {', '.join(packaged.MODELS)}, a folder "
+                "(./NAME), or a hub id as OWNER/NAME"
+            )
+        if self.revision is not None:
+            try:
+                hub.check_revision(self.revision)
+            except ValueError as error:
+                raise ValueError(f"revision: {error}") from None
 
 
 Arm = Literal["base", "sft", "grpo"]

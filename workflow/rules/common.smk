@@ -21,6 +21,7 @@ from rlvr import (
     file_digests,
     gguf,
     provenance,
+    revisions,
     trackers,
 )
 from rlvr import second_opinions as opinions
@@ -34,9 +35,16 @@ os.environ.setdefault("PYTHONHASHSEED", "0")
 try:
     dvc_settings.check(Path("."))
     _files = workflow.config_settings.configfiles or [Path("config/config.yaml")]
-    config_ = experiment_config.load(_files, workflow.config_settings.config)
+    _named = experiment_config.read(_files, workflow.config_settings.config)
+    if workflow.is_main_process and not workflow.output_settings.dryrun:
+        _commits = revisions.required(_named)
+    else:
+        _commits = revisions.known(_named)
+        for _line in revisions.unlocked(_named):
+            print(_line, file=sys.stderr)
+    config_ = revisions.with_commits(_named, _commits)
     slices = experiment_slices.of(config_)
-    os.environ[circumstances.ASKED] = circumstances.asked(_files, workflow.config_settings.config)
+    os.environ[circumstances.ASKED] = circumstances.asked(_files, workflow.config_settings.config, _commits)
     if config_.export.gguf:
         gguf.converter()
     if config_.evaluation.lm_eval:

@@ -34,6 +34,8 @@ def rebuild(artifacts: list[Artifact], experiment: str) -> tuple[str, list[str]]
         ]
         command += " --config " + shlex.join(laid)
         notes.append("an override (--config) was laid over the config files")
+    for name, commit in asked[0].get("revisions", {}).items():
+        notes.append(f"{name} was locked to {commit}")
     others = [artifact.path for artifact in artifacts if artifact.content.get("asked") != asked[0]]
     if others:
         notes.append(f"other config files or overrides asked the same of: {', '.join(others)}")

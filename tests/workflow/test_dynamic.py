@@ -17,7 +17,7 @@ from trl.trainer.utils import pad
 from conftest import MICRO
 from rlvr import config as experiment_config
 from rlvr import slices, tables
-from rlvr.engines import checkpoints, dynamic, models
+from rlvr.engines import checkpoints, dynamic, models, sampling
 from rlvr.engines.dynamic import Draws, DynamicTrainer, Round, can_teach, choose, merge
 from rlvr.errors import RlvrError
 
@@ -123,6 +123,10 @@ def test_each_step_has_the_wanted_number_of_groups_with_spread(made, tmp_path, r
     assert len(sampled) == metrics["dynamic/sampled_groups"].sum() * 16
     by_step = pd.DataFrame(sampled).groupby("step")["rewards/sometimes"].mean()
     assert by_step.tolist() == pytest.approx(metrics["reward"].tolist()), "metrics are over all that was sampled"
+
+
+def test_the_time_of_sampling_is_that_of_all_rounds():
+    assert dynamic._joined(sampling.SECONDS, [(1, [1.5]), (3, [0.5])]) == 2.0
 
 
 def test_where_rounds_run_out_the_batch_is_filled_with_groups_without_spread(made, tmp_path, rewards):

@@ -32,6 +32,9 @@ def test_sampler_and_trainer_agree_to_the_last_digits(made, tmp_path):
     means, most = metrics[sampling.MEAN].dropna(), metrics[sampling.MAX].dropna()
     assert 0 < len(means) < len(metrics), "once for each batch that is sampled"
     assert (means <= most).all() and (most < 1e-4).all() and (most > 0).any()
+    seconds = metrics[sampling.SECONDS].dropna()
+    assert list(seconds.index) == list(means.index), "and its time is part of that step's"
+    assert ((seconds > 0) & (seconds < metrics["step_time"][seconds.index])).all()
 
 
 @pytest.mark.slow
@@ -102,10 +105,10 @@ def test_the_entropy_that_unsloth_does_not_log_is_estimated_from_what_vllm_sampl
     trainer._metrics = {"train": defaultdict(list)}
     monkeypatch.setattr(GRPOTrainer, "_generate_single_turn", lambda *given: ([[1, 2], [3, 4]], logprobs))
     assert trainer._generate_single_turn([[1], [1]]) == ([[1, 2], [3, 4]], logprobs)
-    assert not trainer._metrics["train"], "TRL logs it by itself"
+    assert "entropy" not in trainer._metrics["train"], "TRL logs it by itself"
     monkeypatch.setattr(sampling, "_patched", lambda: True)
     trainer._generate_single_turn([[1], [1]])
-    assert trainer._metrics["train"] == {"entropy": [1.0]}
+    assert trainer._metrics["train"]["entropy"] == [1.0]
 
 
 def test_the_estimate_of_the_entropy_is_unbiased():

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch.nn.functional import pad
 
-from rlvr.engines.sampling import WatchedTrainer
+from rlvr.engines.sampling import SECONDS, WatchedTrainer
 from rlvr.errors import RlvrError
 
 FADING = 0.9
@@ -170,7 +170,7 @@ def _joined(key: str, values: list[tuple[int, list[float]]]) -> float:
     known = [(groups, value) for groups, logged in values for value in logged if not math.isnan(value)]
     if not known:
         return math.nan
-    if key.startswith(("failures/", "not_applied/")):
+    if key.startswith(("failures/", "not_applied/", SECONDS)):
         return sum(value for _, value in known)
     if key == "num_tokens" or "/max" in key:
         return max(value for _, value in known)

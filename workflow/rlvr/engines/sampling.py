@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +21,8 @@ MEAN, MAX = "sampling/sampling_logp_difference/mean", "sampling/sampling_logp_di
 """As TRL names what it measures itself where vLLM samples."""
 ENTROPY = "entropy"
 """As TRL names the mean entropy of a completion token, nats."""
+SECONDS = "sampling_time"
+"""Of sampling alone, in seconds, handing new weights to vLLM among it; TRL's `step_time` holds it and the rest."""
 
 
 class WatchedTrainer(GRPOTrainer):
@@ -68,16 +71,22 @@ class WatchedTrainer(GRPOTrainer):
 
     def _generate_single_turn(self, prompt_ids: list[list[int]], *given: Any, **named: Any) -> tuple[Any, Any]:
         if not self._measures():
-            completion_ids, logprobs = super()._generate_single_turn(prompt_ids, *given, **named)
+            completion_ids, logprobs = self._timed(prompt_ids, *given, **named)
             if _patched() and logprobs is not None:
                 self._metrics["train" if self.model.training else "eval"][ENTROPY].append(sampled_entropy(logprobs))
             return completion_ids, logprobs
         self._measured, rows = self.state.global_step, self.num_generations
         recorder = Recorder(rows, self.temperature)
         with _recorded(self.accelerator.unwrap_model(self.model), recorder) as sampled:
-            completion_ids, logprobs = super()._generate_single_turn(prompt_ids, *given, **named)
+            completion_ids, logprobs = self._timed(prompt_ids, *given, **named)
         self._compare(prompt_ids[:rows], completion_ids[:rows], sampled[0])
         return completion_ids, logprobs
+
+    def _timed(self, *given: Any, **named: Any) -> tuple[Any, Any]:
+        mode, began = "train" if self.model.training else "eval", time.perf_counter()
+        found = super()._generate_single_turn(*given, **named)
+        self._metrics[mode][SECONDS].append(time.perf_counter() - began)
+        return found
 
     def _measures(self) -> bool:
         """Once a step: with dynamic choice of prompts the first round stands for all."""

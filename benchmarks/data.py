@@ -20,8 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rlvr import tables
+from rlvr.base_section import Tiny
 from rlvr.provenance import peak_memory
-from rlvr.sections import Tiny
 from rlvr.stages import base
 from rlvr_plugins import Example
 from rlvr_plugins.manager import catalogue

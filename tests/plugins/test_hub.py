@@ -87,7 +87,7 @@ class Hub(BaseHTTPRequestHandler):
 def hub():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     server.content, server.cut, server.gets = parquet(), 0, []
-    thread = Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield server
     server.shutdown()

@@ -22,11 +22,11 @@ from rlvr import (
     trainer_options,
     yaml_files,
 )
+from rlvr.base_section import Base
 from rlvr.engines import refusals
 from rlvr.errors import RlvrError
 from rlvr.sections import (
     Adapter,
-    Base,
     Control,
     Count,
     Engines,

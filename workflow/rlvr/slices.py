@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from rlvr import controls, leakage, plugin_options, second_opinions, trackers, trainer_options
+from rlvr.base_section import Tiny
 from rlvr.cells import AS, TRAINING
 from rlvr.comparison import arms, cells, own_prompts, prompt, prompt_of, starts, texts
 from rlvr.config import Config, task_options
 from rlvr.errors import RlvrError
 from rlvr.filters import Step
 from rlvr.memory import shapes
-from rlvr.sections import Tiny
 from rlvr_plugins.manager import catalogue
 
 

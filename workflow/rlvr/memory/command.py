@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 
 from rlvr import packaged
+from rlvr.base_section import Base, Tiny
 from rlvr.config import Config
 from rlvr.errors import RlvrError
-from rlvr.sections import Base, Tiny
 
 
 def add_to(commands) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr import console, folders, hub_models, model_files, packaged, tables, tiny
-from rlvr.sections import Base, Tiny
+from rlvr.base_section import Base, Tiny
 
 TOKENIZER_ROWS = 2000
 

@@ -14,12 +14,11 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
+from checkouts import ROOT, copy_checkout  # noqa: F401  the tests take both from here
 from rlvr_plugins.manager import catalogue
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-ROOT = Path(__file__).parents[1]
 
 MICRO = {
     "experiment": "micro",
@@ -41,27 +40,6 @@ MICRO = {
     "gate": {"mode": "off"},  # 5 seconds a model, nearly all of them imports; tests/workflow/test_gate.py has it on
     "evaluation": {"max_completion_tokens": 8, "batch_size": 4},
 }
-
-
-def copy_checkout(target: Path) -> Path:
-    """The files of this checkout, without what runs and installs leave."""
-    left_out = shutil.ignore_patterns(
-        ".git",
-        ".venv",
-        ".snakemake",
-        "__pycache__",
-        ".pytest_cache",
-        ".ruff_cache",
-        "*.egg-info",
-        "cache",
-        "tmp",
-        "build",
-    )
-    shutil.copytree(ROOT, target, ignore=left_out, dirs_exist_ok=True)
-    for run in (target / "results").iterdir():
-        if run.is_dir():
-            shutil.rmtree(run)
-    return target
 
 
 def write_config(checkout: Path, config: dict) -> None:

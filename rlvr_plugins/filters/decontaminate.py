@@ -54,9 +54,10 @@ def start(options: Options, context: FilterContext):
 
     def reason(row: Row) -> str:
         for rule, marks in _marks(options, context.task, row.key, _question(context.task, row.example)):
-            other = next((held_out[rule][mark] for mark in marks if mark in held_out[rule]), None)
-            if other is not None:
-                return f"in an evaluation set: {rule}\n{other}"
+            known = held_out[rule]
+            hit = next(filter(known.__contains__, marks), None)
+            if hit is not None:
+                return f"in an evaluation set: {rule}\n{known[hit]}"
         return ""
 
     def select(rows: Sequence[Row]) -> list[str]:

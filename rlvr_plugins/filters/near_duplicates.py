@@ -6,14 +6,17 @@ and Lee et al. (arXiv 2107.06499) take them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from zlib import crc32
 
 from rlvr_plugins import Filter, FilterContext, Row, Task, hookimpl
 from rlvr_plugins.filters.words import words
 
 SHOWN = 300
+AT_ONCE = 1024
+"""Runs whose permutations are made at once: half a MiB at 128, which fits a cache, however long the text."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +59,19 @@ def start(options: Options, context: FilterContext):
     question = context.task.question
     index = MinHashLSH(options.threshold, options.permutations)
     kept: list[tuple[LeanMinHash, str]] = []
-    same = {"num_perm": options.permutations, "seed": options.seed, "hashfunc": crc32}
+    empty = MinHash(options.permutations, options.seed, hashfunc=int)
 
-    def reason(text: str, signature: LeanMinHash, runs: set[bytes]) -> str:
-        if not runs:
+    def signed(runs: Iterator[int]) -> LeanMinHash:
+        made = empty.copy()
+        while some := set(islice(runs, AT_ONCE)):
+            made.update_batch(some)
+        return LeanMinHash(made)
+
+    def reason(text: str) -> str:
+        found = words(text)
+        if not found:
             return ""
+        signature = signed(_runs(found, options.ngram))
         for other in sorted(index.query(signature)):
             if signature.jaccard(kept[other][0]) >= options.threshold:
                 return f"like one before\n{kept[other][1]}"
@@ -69,22 +80,15 @@ def start(options: Options, context: FilterContext):
         return ""
 
     def select(rows: Sequence[Row]) -> list[str]:
-        texts = [question(row.example) for row in rows]
-        runs = [_runs(text, options.ngram) for text in texts]
-        made = map(LeanMinHash, MinHash.generator(runs, **same))
-        return [reason(*each) for each in zip(texts, made, runs, strict=True)]
+        return [reason(question(row.example)) for row in rows]
 
     return select
 
 
-def _runs(text: str, size: int) -> set[bytes]:
-    """All runs of `size` words; of a shorter text the whole, of one without words none."""
-    found = words(text)
-    if not found:
-        return set()
-    size = min(size, len(found))
-    runs = zip(*(found[i:] for i in range(size)), strict=False)
-    return {" ".join(run).encode("utf-8", "surrogatepass") for run in runs}
+def _runs(found: list[str], size: int) -> Iterator[int]:
+    """CRC-32 of each run of `size` words; of fewer words that of the whole."""
+    runs = zip(*(found[i:] for i in range(min(size, len(found)))), strict=False)
+    return map(crc32, map(str.encode, map(" ".join, runs)))  # no word has a lone surrogate
 
 
 @hookimpl

@@ -7,6 +7,7 @@ import pytest
 from filter_cases import check, gsm8k, reasons, refuses, row, rows_of, selected
 
 from conftest import ROOT
+from rlvr_plugins.filters import near_duplicates
 from rlvr_plugins.manager import catalogue
 
 LONG = " ".join(f"word{i}" for i in range(60))
@@ -65,6 +66,14 @@ print([place for place, reason in enumerate(select([Row("gsm8k", e, task.prompt(
         for seed in ("1", "2")
     }
     assert len(outputs) == 1 and len(outputs.pop()) > 10
+
+
+@pytest.mark.parametrize("at_once", [7, 1024])
+def test_long_texts_are_compared_as_a_whole(monkeypatch, at_once):
+    monkeypatch.setattr(near_duplicates, "AT_ONCE", at_once)
+    text = " ".join(f"w{i}" for i in range(3000))
+    other = " ".join(f"w{i}" for i in range(1500, 4500))
+    assert reasons("near_duplicates", [row(text), row(text + " end"), row(other)]) == ["", "like one before", ""]
 
 
 def test_a_task_whose_items_are_made_by_a_template_is_refused():

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from rlvr_plugins.filters.words import words
+from rlvr_plugins.filters.words import _PLAIN, _WORD, words
 from rlvr_plugins.tasks.columnar import digest
 
 
@@ -25,6 +27,12 @@ from rlvr_plugins.tasks.columnar import digest
 )
 def test_words(text, expected):
     assert " ".join(words(text)) == expected
+
+
+@given(st.text("ab_19.,-!'(+$ \n", max_size=30) | st.text(st.characters(max_codepoint=127), max_size=30))
+@settings(max_examples=1000, deadline=None)
+def test_of_ascii_both_expressions_find_the_same(text):
+    assert _PLAIN.findall(text.lower()) == _WORD.findall(text.lower())
 
 
 def test_a_digest_is_short_and_takes_any_text():

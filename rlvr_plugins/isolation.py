@@ -43,7 +43,7 @@ class Worker:
     """Runs one plugin, named by kind and name, in a process of its own.
 
     The process starts with the first item. `environment` and `folder` are laid over those of this
-    process.
+    process. measured: answers say what they cost, as `conformance.cost.measured` has it.
     """
 
     def __init__(
@@ -53,10 +53,11 @@ class Worker:
         limits: Limits,
         environment: Mapping[str, str] | None = None,
         folder: Path | None = None,
+        measured: bool = False,
     ) -> None:
         self.limits = limits
         self._what = f"{kind} {name!r}"
-        arguments = [kind, name, str(limits.memory_mib), str(os.getpid())]
+        arguments = [kind, name, str(limits.memory_mib), str(os.getpid()), *(["measured"] if measured else [])]
         self._command = [sys.executable, "-m", "rlvr_plugins.worker", *arguments]
         path = [str(Path(__file__).parents[1]), *filter(None, sys.path)]
         self._environment = {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(path)), **(environment or {})}

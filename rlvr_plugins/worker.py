@@ -1,4 +1,4 @@
-"""The process behind `isolation.Worker`: `python -m rlvr_plugins.worker KIND NAME MEMORY_MIB PARENT_PID`.
+"""The process behind `isolation.Worker`: `python -m rlvr_plugins.worker KIND NAME MEMORY_MIB PARENT_PID [measured]`.
 
 It answers each line of standard input with one line. What a plugin prints goes to standard error.
 """
@@ -11,14 +11,13 @@ import os
 import resource
 import signal
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 
 
-def main(kind: str, name: str, memory_mib: str, parent: str) -> None:
+def main(kind: str, name: str, memory_mib: str, parent: str, measured: str = "") -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     questions = os.fdopen(os.dup(0), "r", encoding="utf-8")
     os.dup2(2, 1)
@@ -28,6 +27,10 @@ def main(kind: str, name: str, memory_mib: str, parent: str) -> None:
     _die_with(int(parent))
     try:
         answer = _load(kind, name)
+        if measured:
+            from rlvr_plugins.conformance import cost
+
+            answer = cost.measured(answer)
     except Exception as error:
         answers.write(json.dumps({"error": " ".join(f"{type(error).__name__}: {error}".split())}) + "\n")
         return
@@ -35,10 +38,7 @@ def main(kind: str, name: str, memory_mib: str, parent: str) -> None:
     answers.write(json.dumps({"ready": True}) + "\n")
     for line in questions:
         question = json.loads(line)
-        begun = time.perf_counter(), time.process_time()
-        result = answer(question["item"])
-        spent = {"wall": time.perf_counter() - begun[0], "seconds": time.process_time() - begun[1]}
-        answers.write(json.dumps({**result, "id": question["id"], **spent}) + "\n")
+        answers.write(json.dumps({**answer(question["item"]), "id": question["id"]}) + "\n")
 
 
 def _load(kind: str, name: str) -> Callable[[dict], dict]:

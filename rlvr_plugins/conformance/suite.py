@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_plugins import guard
-from rlvr_plugins.conformance import corpus
+from rlvr_plugins.conformance import corpus, cost
 from rlvr_plugins.filter_types import Filter
 from rlvr_plugins.isolation import LEFT_OUT, Failure, Worker
 from rlvr_plugins.manager import catalogue
 from rlvr_plugins.types import ERROR, Example, Limits, Reward, Sample, Task
 
 SECONDS = 0.010
-WALL_SECONDS = 0.100
-LIMITS = Limits(sample_seconds=1.0, batch_seconds=600.0, memory_mib=256)
+WAITED_SECONDS = 0.100
+RUN_SECONDS = 3600.0
+MEMORY_MIB = 256
 SIZES = ((40, 20), (8, 4), (2, 1), (0, 20))
 SAMPLED = 12
 POINTS = 0.5
-MOST_TIMEOUTS = 3
 SAMPLE_TASKS = ("countdown", "gsm8k")
 
 Answer = dict[str, Any] | Failure
@@ -70,7 +70,8 @@ def check(kind: str, name: str, options: Mapping[str, Any] | None = None) -> lis
         return [*findings, Finding("items", False, f"{type(error).__name__}: {error}")]
     runs, left = _three_runs(kind, plugin, cases)
     findings += _verdicts(cases, runs[0]) if kind == "task" else _rewards(plugin, cases, runs[0])
-    findings += [_injection(cases, runs[0], left), *_repeatable(cases, runs), *_budgets(plugin, cases, runs)]
+    findings += [_injection(cases, runs[0], left), *_repeatable(cases, runs)]
+    findings += _budgets(kind, plugin, cases, runs)
     return findings
 
 
@@ -156,18 +157,33 @@ def _reward_cases(task: Task) -> list[Case]:
 
 
 def _three_runs(kind: str, plugin: Task | Reward, cases: list[Case]) -> tuple[list[list[Answer]], list[str]]:
-    """The answers in order, in order again, and backwards in another process; and the files they left."""
-    limits = replace(plugin.isolate, batch_seconds=600.0) if plugin.isolate else LIMITS
+    """The answers in order, in order again, and backwards in another process; and the files they left.
+
+    The first text that hangs is the last.
+    """
     runs: list[list[Answer]] = []
     with tempfile.TemporaryDirectory() as folder:
         for hash_seed, order, times in (("1", 1, 2), ("2", -1, 1)):
-            worker = Worker(kind, plugin.name, limits, {"PYTHONHASHSEED": hash_seed}, Path(folder))
+            worker = _worker(kind, plugin, {"PYTHONHASHSEED": hash_seed}, Path(folder))
+            items = [case.item for case in cases[::order]]
             try:
-                items = [case.item for case in cases[::order]]
-                runs += [worker.run(items, MOST_TIMEOUTS)[::order] for _ in range(times)]
+                for _ in range(times):
+                    hung = any(
+                        isinstance(answer, Failure) and answer.kind == "timeout" for run in runs for answer in run
+                    )
+                    left_out = [Failure("timeout", LEFT_OUT)] * len(items)
+                    runs.append(left_out if hung else worker.run(items, most_timeouts=1)[::order])
             finally:
                 worker.close()
         return runs, [path.name for path in Path(folder).iterdir()]
+
+
+def _worker(kind: str, plugin: Task | Reward, environment: Mapping[str, str], folder: Path) -> Worker:
+    """A worker that measures, within the plugin's own memory; its time ends only what hangs."""
+    may = plugin.isolate.sample_seconds if plugin.isolate else SECONDS + WAITED_SECONDS
+    memory = plugin.isolate.memory_mib if plugin.isolate else MEMORY_MIB
+    limits = Limits(sample_seconds=cost.hang(may), batch_seconds=RUN_SECONDS, memory_mib=memory)
+    return Worker(kind, plugin.name, limits, environment, folder, measured=True)
 
 
 def _verdicts(cases: list[Case], answers: list[Answer]) -> list[Finding]:
@@ -246,19 +262,22 @@ def _repeatable(cases: list[Case], runs: list[list[Answer]]) -> list[Finding]:
     first, again, backwards = runs
     changed = [case.shown for case, a, b in zip(cases, first, again, strict=True) if _differ(a, b)]
     ordered = [case.shown for case, a, b in zip(cases, first, backwards, strict=True) if _differ(a, b)]
-    answered = sum(isinstance(answer, dict) for answer in first)
+    twice, thrice = (
+        sum(isinstance(a, dict) and isinstance(b, dict) for a, b in zip(first, other, strict=True))
+        for other in (again, backwards)
+    )
     return [
         finding(
             "deterministic",
             [f"another value the second time: {text}" for text in changed],
             "same text, same value",
-            answered,
+            twice,
         ),
         finding(
             "order",
             [f"another value in another order or process: {text}" for text in ordered],
             "forwards and backwards alike",
-            answered,
+            thrice,
         ),
     ]
 
@@ -267,12 +286,12 @@ def _differ(first: Answer, second: Answer) -> bool:
     """Whether two answers to one item differ in more than their time; a missing one differs from none."""
     if isinstance(first, Failure) or isinstance(second, Failure):
         return False
-    times = {"seconds": 0, "wall": 0}
+    times = {"seconds": 0, "waited": 0}
     return {**first, **times} != {**second, **times}
 
 
-def _budgets(plugin: Task | Reward, cases: list[Case], runs: list[list[Answer]]) -> list[Finding]:
-    slow, large, crashed, slowest = [], [], [], 0.0
+def _budgets(kind: str, plugin: Task | Reward, cases: list[Case], runs: list[list[Answer]]) -> list[Finding]:
+    slow, large, crashed, suspects, slowest = [], [], [], [], 0.0
     for i, case in enumerate(cases):
         answers = [run[i] for run in runs]
         failures = [answer for answer in answers if isinstance(answer, Failure) and answer.detail != LEFT_OUT]
@@ -283,21 +302,56 @@ def _budgets(plugin: Task | Reward, cases: list[Case], runs: list[list[Answer]])
             slow.append(f"{next(f.detail for f in failures if f.kind == 'timeout')} on {case.shown}")
         if "crashed" in kinds:
             crashed.append(f"{next(f.detail for f in failures if f.kind == 'crashed')} on {case.shown}")
-        seconds, wall = (
-            min((a[key] for a in answers if isinstance(a, dict)), default=0.0) for key in ("seconds", "wall")
-        )
-        slowest = max(slowest, seconds)
-        if wall > WALL_SECONDS and not plugin.isolate:
-            slow.append(f"waits {1000 * wall:.0f} ms on {case.shown}; what waits needs isolate=Limits(…)")
-        elif seconds > SECONDS and not plugin.isolate:
-            slow.append(f"{1000 * seconds:.0f} ms on {case.shown}; what is slower needs isolate=Limits(…)")
+        answered = [answer for answer in answers if isinstance(answer, dict)]
+        if answered and _excess(plugin, answered):
+            suspects.append((case, answered))
+        else:
+            slowest = max(slowest, _least(answered)[0])
+    if suspects and not slow:
+        slow = _confirmed(kind, plugin, suspects)
     limit = f"{plugin.isolate.sample_seconds:g} s" if plugin.isolate else f"{1000 * SECONDS:.0f} ms"
-    memory = plugin.isolate.memory_mib if plugin.isolate else LIMITS.memory_mib
+    memory = plugin.isolate.memory_mib if plugin.isolate else MEMORY_MIB
     return [
         finding("time", slow, f"at most {1000 * slowest:.1f} ms a text; allowed: {limit}"),
         finding("memory", [f"more than {memory} MiB on {text}" for text in large], f"within {memory} MiB"),
         finding("crash", crashed, "the process lived"),
     ]
+
+
+def _least(answers: Sequence[dict[str, Any]]) -> tuple[float, float]:
+    """The least seconds of computing and of waiting among answers to one text."""
+    return tuple(min((answer[key] for answer in answers), default=0.0) for key in ("seconds", "waited"))
+
+
+def _excess(plugin: Task | Reward, answers: Sequence[dict[str, Any]]) -> str:
+    """What is too much of the time that a text took at the least, "" where nothing is."""
+    seconds, waited = _least(answers)
+    if plugin.isolate:
+        return f"{seconds + waited:.1f} s" if seconds + waited > plugin.isolate.sample_seconds else ""
+    if waited > WAITED_SECONDS:
+        return f"waits {1000 * waited:.0f} ms"
+    return f"{1000 * seconds:.0f} ms" if seconds > SECONDS else ""
+
+
+def _confirmed(kind: str, plugin: Task | Reward, suspects: Sequence[tuple[Case, list[dict[str, Any]]]]) -> list[str]:
+    """The first text that is too slow in a process of its own as well, however often it is asked."""
+    with tempfile.TemporaryDirectory() as folder:
+        worker = _worker(kind, plugin, {}, Path(folder))
+        try:
+            for case, answers in suspects:
+                for _ in range(cost.ATTEMPTS):
+                    (answer,) = worker.run([case.item])
+                    answers += [answer] if isinstance(answer, dict) else []
+                    if not (excess := _excess(plugin, answers)):
+                        break
+                else:
+                    return [
+                        f"{excess} on {case.shown}"
+                        + ("" if plugin.isolate else "; what takes longer needs isolate=Limits(…)")
+                    ]
+        finally:
+            worker.close()
+    return []
 
 
 def _is_memory(answer: Answer) -> bool:

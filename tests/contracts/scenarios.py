@@ -28,6 +28,7 @@ BEFORE = dict(os.environ)
 ENGINE = loading.engine("unsloth")
 """As the stages load it: before anything has imported TRL."""
 
+import steps  # noqa: E402
 import torch  # noqa: E402
 import trl  # noqa: E402
 import unsloth  # noqa: E402
@@ -45,20 +46,6 @@ from rlvr.errors import RlvrError  # noqa: E402
 
 BASE = Path("base")
 CONFIGS = {"grpo": trl.GRPOConfig, "sft": trl.SFTConfig}
-STEP = {
-    "output_dir": "checkpoints",
-    "max_steps": 1,
-    "use_cpu": True,
-    "per_device_train_batch_size": 4,
-    "num_generations": 4,
-    "max_completion_length": 6,
-    "gradient_checkpointing": False,
-    "save_strategy": "no",
-    "report_to": "none",
-    "disable_tqdm": True,
-    "seed": 1,
-    "logging_steps": 1,
-}
 OPTIONS = {
     "grpo": [
         {},
@@ -76,6 +63,21 @@ OPTIONS = {
     "sft": [{}, {"packing": True, "max_length": 300}, {"learning_rate": 1e-4, "padding_free": True}],
 }
 """What users set; under Unsloth, each has to come to what TRL alone makes of it."""
+COMPARED = [
+    *({"loss_type": loss} for loss in trainer_options.CHOICES["loss_type"]),
+    *(
+        {"loss_type": loss, "gradient_accumulation_steps": 2, "per_device_train_batch_size": 4}
+        for loss in ("grpo", "dapo", "dr_grpo")
+    ),
+    {"loss_type": "dapo", "mask_truncated_completions": True},
+    {"loss_type": "grpo", "importance_sampling_level": "sequence"},
+    {"scale_rewards": "batch"},
+    {"scale_rewards": "none"},
+    {"beta": 0.1},
+    {"entropy_coef": 0.1},
+    {"temperature": 0.7},
+]
+"""Options under which a step has to be the same step."""
 
 
 def imported() -> dict[str, Any]:
@@ -165,12 +167,12 @@ def _trainer(engine: Any = None, adapted: bool = False, gpus: int = 0, watch: fl
         for name, weights in model.named_parameters():
             if "lora_B" in name:
                 torch.nn.init.normal_(weights)
-    for mode in ("for_training", "for_inference"):  # as `get_peft_model` of Unsloth leaves it
-        setattr(model, mode, partial(getattr(unsloth.FastLanguageModel, mode), model))
+    _unsloths(model)
     if engine is not None:
         model.vllm_engine = engine
         model.load_lora = engine.load_lora
-    arguments = trl.GRPOConfig(**ENGINE.arguments("grpo", STEP | options))
+    step = steps.STEP | {"per_device_train_batch_size": 4} | options
+    arguments = trl.GRPOConfig(**ENGINE.arguments("grpo", step))
     if gpus:
         arguments._n_gpu = gpus
     rows = [{"prompt": [{"role": "user", "content": f"What is {i} + 3?"}]} for i in range(8)]
@@ -182,6 +184,12 @@ def _trainer(engine: Any = None, adapted: bool = False, gpus: int = 0, watch: fl
         train_dataset=Dataset.from_list(rows),
         processing_class=models.load_tokenizer(BASE),
     )
+
+
+def _unsloths(model: Any) -> None:
+    """Gives an adapted model what Unsloth's `get_peft_model` would."""
+    for mode in ("for_training", "for_inference"):
+        setattr(model, mode, partial(getattr(unsloth.FastLanguageModel, mode), model))
 
 
 def _rank(completions: list, **columns: Any) -> list[float]:
@@ -228,16 +236,6 @@ def entropies() -> dict[str, float]:
     return found
 
 
-def losses() -> dict[str, dict[str, float]]:
-    """One step with each loss."""
-    found = {}
-    for name in trainer_options.CHOICES["loss_type"]:
-        trainer = _trainer(loss_type=name)
-        trainer.train()
-        found[name] = {key: trainer.state.log_history[0][key] for key in ("loss", "grad_norm")}
-    return found
-
-
 def sampled_by_vllm() -> dict[str, Any]:
     """A step whose completions come from an engine that gives them other probabilities than the trainer."""
     engine = vllm_scenarios.Engine(logprob=-0.01)
@@ -253,6 +251,12 @@ def sampled_by_vllm() -> dict[str, Any]:
         "logged": trainer.state.log_history[0],
         "loaded_step": trainer._last_loaded_step,
     }
+
+
+def compared() -> list[list]:
+    """One step with each of the options: loss and norm of the gradient."""
+    arguments = partial(ENGINE.arguments, "grpo")
+    return [[options, steps.run(BASE, arguments, _unsloths, **options)] for options in COMPARED]
 
 
 def watched() -> dict[str, str | None]:
@@ -284,7 +288,7 @@ def loaded() -> dict[str, Any]:
     load.__signature__ = inspect.signature(vllm_utils.load_vllm)  # by which Unsloth knows what to pass on
     vllm_utils.load_vllm, vllm_utils.get_vllm_state_dict = load, lambda *args, **kwargs: (None, weights)
     adapter = {"r": 4, "alpha": 4, "dropout": 0.0, "target_modules": ["q_proj"], "load_in_4bit": False}
-    model, _ = ENGINE.load(Request(BASE, None, adapter, torch.device("cuda"), longest=128, seed=0, vllm=0.4))
+    model, _ = loading.load(ENGINE, Request(BASE, None, adapter, torch.device("cuda"), longest=128, seed=0, vllm=0.4))
     ends = models.end_tokens(model, models.load_tokenizer(BASE))
     return {"ends": ends, "base": models.ends_of(BASE, models.load_tokenizer(BASE)), "asked": asked}
 
@@ -309,7 +313,7 @@ def main(target: Path) -> None:
         pulled,
         entropies,
         sampled_by_vllm,
-        losses,
+        compared,
         watched,
     ]
     facts: dict[str, Any] = {}

@@ -84,7 +84,8 @@ def test_a_call_that_fails_crashes_or_hangs_ends_with_a_line(tmp_path, monkeypat
 )
 def test_a_gpu_is_warned_about_and_a_cpu_refused(made, tmp_path, monkeypatch, capsys, kind, mode, refused):
     monkeypatch.setattr(device, "choose", lambda wanted: torch.device(kind))
-    monkeypatch.setattr(machine, "capacity", lambda device: 2**20)
+    monkeypatch.setattr(machine, "capacity", lambda device: 2**20 if device == kind else 2**40)
+    monkeypatch.setattr(machine, "gpu_name", lambda: "NVIDIA GeForce RTX 4090")
     slice_ = {**made.cut["preflight"], "mode": mode, "probe": "never", "sft": None, "grpo": {}}
     files = {name: tmp_path / name for name in ("estimate", "probe", "passed")}
     if refused:
@@ -93,7 +94,9 @@ def test_a_gpu_is_warned_about_and_a_cpu_refused(made, tmp_path, monkeypatch, ca
         assert not files["passed"].exists()
     else:
         memory.run(slice_, base=made.base, train=[made.train], **files)
-        assert "preflight: evaluation needs about" in capsys.readouterr().err
+        output = capsys.readouterr().err
+        assert "preflight: evaluation needs about" in output
+        assert "preflight: time on one RTX 4090 by arithmetic" in output
         assert files["passed"].exists()
 
 

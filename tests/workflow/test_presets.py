@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 import random
 import re
+import runpy
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +16,7 @@ import pytest
 
 from conftest import ROOT, copy_checkout, snakemake, write_config
 from rlvr import comparison, config, revisions, slices, yaml_files
+from rlvr.engines import choice
 from rlvr_plugins.tasks import word_problems
 
 FOLDER = ROOT / "config" / "presets"
@@ -28,12 +33,76 @@ def load(name: str, *more: Path) -> config.Config:
     return config.load([*PRESETS[name], *more])
 
 
+def header(name: str) -> list[str]:
+    """The arguments of the command that the last file of a preset says it starts with."""
+    head = re.split(r"^\w+:", PRESETS[name][-1].read_text(), maxsplit=1, flags=re.MULTILINE)[0]
+    [command] = re.findall(r"^# +snakemake (.+)$", head, re.MULTILINE)
+    return shlex.split(command)
+
+
+def named(name: str) -> list[Path]:
+    """The config files of that command."""
+    arguments = header(name)
+    return [ROOT / file for file in arguments[arguments.index("--configfile") + 1 :]]
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_is_valid_and_says_where_it_comes_from(name):
     loaded = load(name)
     head = PRESETS[name][0].read_text().partition("\nexperiment:")[0]
     if loaded.base.kind == "hub":
         assert "not measured by us" in head.replace("\n# ", " ")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_says_the_command_that_starts_it(name):
+    files = named(name)
+    assert files[: len(PRESETS[name])] == PRESETS[name]
+    cut = slices.of(config.load(files))
+    assert any(stage.startswith("grpo/") for stage in cut)
+    assert set(files[len(PRESETS[name]) :]) <= set(TIERS)
+    if load(name).adapter and name != "smollm2-countdown":
+        [tier] = files[len(PRESETS[name]) :]
+        rows = (ROOT / "docs" / "presets.md").read_text().splitlines()
+        [row] = [row for row in rows if row.startswith("|") and f"`{name.partition('/')[0]}.yaml`" in row]
+        assert tier.name in row
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if name.endswith("/night")])
+def test_a_night_is_the_same_experiment_with_fewer_steps(name):
+    whole, night = slices.of(load(name.partition("/")[0])), slices.of(load(name))
+    assert set(whole) == set(night)
+    for stage in whole:
+        if stage.startswith("grpo/"):
+            before, after = whole[stage]["trainer"], night[stage]["trainer"]
+            apart = {key for key in {*before, *after} if before.get(key) != after.get(key)}
+            assert {"max_steps", "save_steps"} <= apart <= {"max_steps", "save_steps", "warmup_steps"}
+            assert after["save_steps"] < after["max_steps"]
+            assert {**whole[stage], "trainer": None} == {**night[stage], "trainer": None}
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if name.endswith("/night")])
+def test_a_night_takes_10_to_12_hours_on_the_tier_of_its_command(name):
+    """By the table of the documentation, which is arithmetic."""
+    tier = named(name)[-1].stem.removesuffix("gb")
+    rows = (ROOT / "docs" / "presets.md").read_text().splitlines()
+    [row] = [row for row in rows if row.startswith(f"| `{name.partition('/')[0]}` | {tier} GB |")]
+    assert 10 <= float(row.rpartition(" | ")[2].removesuffix(" h |")) <= 12
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if "/" not in name and load(name).adapter])
+def test_the_table_of_presets_is_current(name, monkeypatch):
+    """On one tier; the whole table is a slow test."""
+    monkeypatch.setattr(choice, "installed", lambda part: True)
+    made = runpy.run_path(str(ROOT / "benchmarks" / "preset_table.py"))["line"](name, 24)
+    assert made in (ROOT / "docs" / "presets.md").read_text(), "run python benchmarks/preset_table.py"
+
+
+@pytest.mark.slow
+def test_the_whole_table_of_presets_is_current():
+    """In a process of its own, where all packages count as installed; 7 s of CPU time."""
+    command = [sys.executable, ROOT / "benchmarks" / "preset_table.py", "--check"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def test_presets_have_folders_of_their_own():
@@ -80,9 +149,8 @@ def test_the_documentation_names_every_preset_and_tier(name):
 @pytest.mark.parametrize("name", REAL)
 def test_every_preset_can_be_planned(tmp_path, name):
     checkout = copy_checkout(tmp_path / "checkout")
-    files = [str(path.relative_to(ROOT)) for path in PRESETS[name]]
-    planned = snakemake(checkout, "--dry-run", "--configfile", *files).stdout
-    for line in revisions.unlocked(config.read(PRESETS[name])):
+    planned = snakemake(checkout, "--dry-run", *header(name)).stdout
+    for line in revisions.unlocked(config.read(named(name))):
         assert line in planned
     jobs = dict(re.findall(r"^(\w+) +(\d+)$", planned, re.MULTILINE))
     arms = comparison.arms(load(name))
@@ -143,7 +211,7 @@ def _write_openmath(path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize("name", [name for name in REAL if not name.endswith("/night")])
 def test_every_preset_trains_for_two_steps_with_a_tiny_model(tmp_path, name):
     checkout = copy_checkout(tmp_path / "checkout")
     _write_openmath(checkout / "openmath.jsonl")

@@ -9,7 +9,9 @@ from typing import Any
 from transformers import PreTrainedConfig
 
 from rlvr.engines import rollouts
-from rlvr.memory import advice, apart, estimate, sampling, vllm_share
+from rlvr.memory import advice, apart, estimate, host, machine, sampling, sizes, vllm_share
+from rlvr.memory.devices import Device
+from rlvr.memory.hours import Clock, Hours
 from rlvr.memory.machine import GIB
 from rlvr.memory.shapes import Lengths
 from rlvr.trainer_options import value
@@ -19,22 +21,32 @@ UNSLOTH = "; it may fit all the same: Unsloth trains it, which takes less than t
 
 
 class Check:
-    """The estimates of all stages on a device of that capacity, bytes.
+    """The estimates of all stages on a device of that capacity, bytes, and of those on the CPU within `ram`, bytes;
+    None: this machine's.
 
     Raises apart.Failed where there is none.
     """
 
     def __init__(
-        self, settings: dict[str, Any], model: PreTrainedConfig, lengths: Lengths, device: str, capacity: int
+        self,
+        settings: dict[str, Any],
+        model: PreTrainedConfig,
+        lengths: Lengths,
+        device: str,
+        capacity: int,
+        ram: int | None = None,
     ) -> None:
         self._settings = {**sampling.resolved(settings, device), "memory": capacity}
         self._estimate = partial(estimate.of, model=model, lengths=lengths, device=device, rows=settings["rows"])
         self._lengths = lengths
+        self._model = model
         self._device = device
         self._capacity = capacity
         self._usable = int(capacity * (1 - settings["reserve"]))
         self._shares = self._vllm(model)
         self.estimates = self._estimate(self._settings)
+        self.host = host.of(settings, model) if model is not None else []
+        self._ram = machine.capacity("cpu") if ram is None else ram
 
     def _vllm(self, model: PreTrainedConfig) -> dict[str, vllm_share.Share]:
         """vLLM's share of the GPU for each variant of GRPO that it samples for in the same process."""
@@ -59,7 +71,10 @@ class Check:
     @property
     def refused(self) -> bool:
         """Whether a stage is too large whose estimate is of the engine that would train it."""
-        return any(not self._by_unsloth(each.stage) for each in self.too_large)
+        return bool(self._host_problem()) or any(not self._by_unsloth(each.stage) for each in self.too_large)
+
+    def _host_problem(self) -> str | None:
+        return host.problem(self.host, self._ram, int(self._ram * (1 - self._settings["reserve"])))
 
     def _by_unsloth(self, stage: str) -> bool:
         return stage.partition("/")[0] in ("sft", "grpo") and self._settings["trains"] == "unsloth"
@@ -70,19 +85,23 @@ class Check:
             "device": self._device,
             "capacity": self._capacity,
             "usable": self._usable,
+            "ram": self._ram,
             "lengths": {"prompt": self._lengths.prompt, "whole": self._lengths.whole, "source": self._lengths.source},
             "vllm": {name: dataclasses.asdict(share) for name, share in self._shares.items()},
-            "stages": {each.stage: {"total": each.total, "parts": each.parts} for each in self.estimates},
+            "stages": {
+                each.stage: {"total": each.total, "parts": each.parts} for each in [*self.estimates, *self.host]
+            },
         }
 
     def table(self) -> str:
         """A row a part, a column a stage, MiB; below it what was assumed."""
-        names = list(dict.fromkeys(part for each in self.estimates for part in each.parts))
-        rows = [(name, [each.parts.get(name) for each in self.estimates]) for name in names]
+        shown = [*self.estimates, *self.host]
+        names = list(dict.fromkeys(part for each in shown for part in each.parts))
+        rows = [(name, [each.parts.get(name) for each in shown]) for name in names]
         rows = [(name, values) for name, values in rows if any(value and value >= MIB for value in values)]
-        rows.append(("all", [each.total for each in self.estimates]))
-        lines = ["| MiB | " + " | ".join(each.stage for each in self.estimates) + " |"]
-        lines.append("|:--|" + "--:|" * len(self.estimates))
+        rows.append(("all", [each.total for each in shown]))
+        titles = [*(each.stage for each in self.estimates), *(f"{each.stage} (RAM)" for each in self.host)]
+        lines = ["| MiB | " + " | ".join(titles) + " |", "|:--|" + "--:|" * len(shown)]
         for name, values in rows:
             cells = ["" if value is None else f"{value / MIB:,.0f}" for value in values]
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
@@ -93,6 +112,7 @@ class Check:
                 "",
                 f"{kind} with {self._capacity / GIB:.1f} GiB, {self._usable / GIB:.1f} GiB of it usable; prompts of up "
                 f"to {self._lengths.prompt} tokens, with demonstration {self._lengths.whole} ({self._lengths.source})",
+                *([f"RAM: {self._ram / GIB:.1f} GiB; export and gate run on the CPU"] if self.host else []),
             ]
         )
 
@@ -102,7 +122,19 @@ class Check:
         found = {name: rollouts.biased(trainer) for name, trainer in self._settings["grpo"].items()}
         return said + [f"grpo/{name}: grpo.trainer.{line}" for name, line in found.items() if line]
 
+    def hours(self, device: Device) -> list[Hours] | None:
+        """How long each stage takes there; None for a model of unknown sizes."""
+        known = sizes.of(self._model)
+        if known is None:
+            return None
+        rows = self._settings["rows"] if self._lengths.rows else None
+        return Clock(self._settings, known, device, self._shares, self._lengths.prompt, rows).stages()
+
     def problem(self) -> str | None:
+        """One line on what does not fit; None where all fits."""
+        return "; also, ".join(line for line in (self._device_problem(), self._host_problem()) if line) or None
+
+    def _device_problem(self) -> str | None:
         """One line on the largest stage that does not fit and what each change would save; None where all fit."""
         if not self.too_large:
             return None

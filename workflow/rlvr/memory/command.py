@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rlvr import packaged
 from rlvr.base_section import Base, Tiny
 from rlvr.config import Config
 from rlvr.errors import RlvrError
 
+if TYPE_CHECKING:
+    from rlvr.memory.check import Check
+    from rlvr.memory.devices import Device
+
 
 def add_to(commands) -> None:
     command = commands.add_parser("preflight", help="estimate the memory of each stage; exit 1 where it does not fit")
     command.add_argument("--configfile", type=Path, nargs="+", default=[Path("config/config.yaml")])
     command.add_argument("--memory", help="of a GPU to ask about, such as 16GB; without it, what this machine has")
+    command.add_argument(
+        "--device", help="a GPU to ask about, by its name, such as 'RTX 4090': its memory and its hours"
+    )
     command.set_defaults(run=_preflight)
 
 
 def _preflight(arguments: argparse.Namespace) -> int:
     from rlvr import config, slices
-    from rlvr.memory import machine, shapes
+    from rlvr.memory import devices, machine, shapes
 
     experiment = config.load(arguments.configfile)
-    asked = machine.parse(arguments.memory) if arguments.memory else None
+    named = _named(arguments.device) if arguments.device else None
+    asked = machine.parse(arguments.memory) if arguments.memory else named and named.memory * machine.GIB
     settings = slices.of(experiment)["preflight"]
     model = _model(experiment)
     from transformers.utils import logging
@@ -38,9 +47,33 @@ def _preflight(arguments: argparse.Namespace) -> int:
     print(check.table())
     for note in check.notes():
         print(note)
+    for line in _hours(check, device, named or (asked and devices.of_memory(asked / machine.GIB)), asked):
+        print(line)
     problem = check.problem()
     print(problem or "all stages fit")
     return 1 if problem else 0
+
+
+def _named(text: str) -> Device:
+    from rlvr.memory import devices
+
+    if found := devices.named(text):
+        return found
+    allowed = ", ".join(device.name for device in devices.DEVICES)
+    raise RlvrError(f"--device: {text!r} is not possible; allowed: {allowed}")
+
+
+def _hours(check: Check, device: str, known: Device | None, asked: int | None) -> list[str]:
+    """Lines on the time: of the GPU that was asked about, or of the one that is here."""
+    from rlvr.memory import devices, hours, machine
+
+    if device == "cpu":
+        return ["time: not estimated for a CPU"]
+    name = f"a GPU with {asked / 2**30:.0f} GB" if asked else ""
+    if not asked:
+        name = machine.gpu_name()
+        known = devices.named(name)
+    return hours.said(known, name, known and check.hours(known))
 
 
 def _model(experiment: Config):

@@ -37,6 +37,10 @@ STATES = {"adafactor": 0.1, "sgd": 0.0, "8bit": 2.05, "4bit": 1.1}
 """Bytes of optimiser state a trained weight, by a word in the optimiser's name; else two of the weight's own size."""
 
 
+FILES = "mapped files"
+"""The part for files that are read through mapped memory."""
+
+
 @dataclass(frozen=True)
 class Estimate:
     """Bytes of each part when a stage holds most. stage: such as `sft` or `grpo/dapo`."""
@@ -47,6 +51,11 @@ class Estimate:
     @property
     def total(self) -> int:
         return sum(self.parts.values())
+
+    @property
+    def needed(self) -> int:
+        """Less what the kernel lets go of where memory is short."""
+        return self.total - self.parts.get(FILES, 0)
 
 
 def of(
@@ -96,7 +105,7 @@ def _sft(settings: dict, model: PreTrainedConfig, lengths: Lengths, device: str,
     scored = max(1, lengths.whole - lengths.prompt) if not trainer.get("packing") else length
     step = steps.Training(batch, length, scored, "chunked" if loss == "chunked" else "nll")
     parts = _training("sft", model, settings["adapter"], trainer, step, None, device)
-    return Estimate("sft", parts | _around("sft", model, device, rows))
+    return Estimate("sft", parts | around("sft", model, device, rows))
 
 
 def _grpo(
@@ -114,7 +123,7 @@ def _grpo(
         parts["reference model"] = parts["weights"]
     if engine and trainer["vllm_mode"] == "colocate":
         parts["vLLM"] = _vllm(trainer, settings, model, lengths.prompt + completion, parts["weights"])
-    return Estimate(f"grpo/{name}", parts | _around("grpo", model, device, rows))
+    return Estimate(f"grpo/{name}", parts | around("grpo", model, device, rows))
 
 
 def _vllm(trainer: dict, settings: dict, model: PreTrainedConfig, length: int, weights: int) -> int:
@@ -134,7 +143,7 @@ def _generation(
     with model_of(model, dtype, None, False) as fake:
         if engine == "vllm":
             held = sum(weights.numel() * weights.element_size() for weights in fake.parameters())
-            return Estimate(stage, {"weights": held, "vLLM": VLLM[device]} | _around(stage, model, device, rows))
+            return Estimate(stage, {"weights": held, "vLLM": VLLM[device]} | around(stage, model, device, rows))
         heap = Heap() if device == "cpu" else None
         ledger = Ledger(model.vocab_size, heap)
         for weights in fake.parameters():
@@ -142,7 +151,7 @@ def _generation(
         with ledger:
             steps.sample(fake.eval(), step)
         parts = _with_kept(ledger, heap)
-    return Estimate(stage, parts | _around(stage, model, device, rows))
+    return Estimate(stage, parts | around(stage, model, device, rows))
 
 
 def _training(
@@ -218,7 +227,8 @@ def _state(weights: torch.Tensor, optimiser: str) -> int:
     return math.ceil(weights.numel() * size)
 
 
-def _around(stage: str, model: PreTrainedConfig, device: str, rows: int) -> dict[str, int]:
+def around(stage: str, model: PreTrainedConfig, device: str, rows: int) -> dict[str, int]:
+    """Bytes that a process takes beside tensors: interpreter, libraries, tokenizer, and `rows` training rows."""
     if device == "cuda":
         return {"runtime": vllm_share.CONTEXT}
     beside = sum(sizes.get(stage, 0) for package, sizes in BESIDE.items() if find_spec(package))

@@ -23,6 +23,13 @@ def capacity(device: str) -> int:
     return min(total, group_limit() or total)
 
 
+def gpu_name() -> str:
+    """As its driver calls it."""
+    import torch
+
+    return torch.cuda.get_device_name(0)
+
+
 def group_limit() -> int | None:
     """The lowest memory limit of this process's control group and of those above it, either version; bytes."""
     own = Path("/proc/self/cgroup").read_text().splitlines() if Path("/proc/self/cgroup").is_file() else []

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from rlvr import trainer_options
+from rlvr import comparison, trainer_options
 from rlvr.config import Config
 
 ASSUMED_PROMPT = 256
@@ -21,15 +22,18 @@ SAMPLING = (
     *("vllm_importance_sampling_correction", "off_policy_mask_threshold"),
 )
 """Options by which `rollouts.biased` warns."""
+COUNTS = ("max_steps", "num_train_epochs", "num_iterations")
+"""Options that decide how many steps there are."""
 
 
 @dataclass(frozen=True)
 class Lengths:
-    """Longest prompt, and prompt with demonstration, in tokens, and where they come from."""
+    """Longest prompt, and prompt with demonstration, in tokens, and where they come from. rows: of rows counted."""
 
     prompt: int
     whole: int
     source: str
+    rows: bool = False
 
 
 def of(config: Config, cut: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -58,7 +62,38 @@ def of(config: Config, cut: dict[str, dict[str, Any]]) -> dict[str, Any]:
         ],
         "evaluation": config.evaluation.model_dump(include={"batch_size", "max_completion_tokens"}),
         "lengths": _bounds(config),
+        "gate": config.gate.model_dump(include={"mode", "prompts", "max_completion_tokens"}),
+        "work": _work(config, cut),
         "rows": {"sft": sum(task.sft or 0 for task in tasks), "train": sum(task.train or 0 for task in tasks)},
+    }
+
+
+def _work(config: Config, cut: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What is to be computed, for `hours`: rows by task and split (None: all that there are), runs, cells."""
+    found = comparison.cells(config)
+    sampled = config.evaluation.sampled
+    evaluate = config.grpo.evaluate
+    keys = {"every_steps", "every_epochs", "items", "samples", "max_completion_tokens"}
+    return {
+        "rows": {
+            name: {"train": task.train, "sft": task.sft if config.sft else 0, "eval": task.eval}
+            for name, task in config.tasks.items()
+        },
+        "sft": {arm: _counted(cut[arm]["trainer"]) for arm in comparison.arms(config) if arm.startswith("sft")},
+        "rollouts": [
+            {key: slice_["sampling"][key] for key in ("samples", "batch_size", "max_completion_tokens")}
+            for name, slice_ in cut.items()
+            if name.startswith("rollouts/")
+        ],
+        "grpo": {
+            name.split("/")[1]: {key: slice_["trainer"][key] for key in COUNTS if key in slice_["trainer"]}
+            for name, slice_ in cut.items()
+            if name.startswith("grpo/")
+        },
+        "runs": dict(Counter(name for name, _ in config.runs())),
+        "cells": [(cell.task, 1 if cell.mode == "greedy" else sampled.samples) for cell in found],
+        "evaluated": sorted({cell.task for cell in found}),
+        "evaluate": evaluate and evaluate.model_dump(include=keys),
     }
 
 
@@ -87,6 +122,10 @@ def _rows_at_once(trainer: dict[str, Any]) -> int:
 
 def _kept(trainer: dict[str, Any]) -> dict[str, Any]:
     return {name: trainer[name] for name in (*KEPT, *SAMPLING) if name in trainer}
+
+
+def _counted(trainer: dict[str, Any]) -> dict[str, Any]:
+    return {name: trainer[name] for name in (*KEPT, *COUNTS) if name in trainer}
 
 
 def _bounds(config: Config) -> dict[str, int | None]:

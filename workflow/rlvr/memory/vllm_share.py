@@ -93,7 +93,7 @@ def of(
     sequence = known.cache(length)
     whole = capacity - CONTEXT if unsloth else capacity  # Unsloth takes the share of what is free
     if given is None:
-        most = capacity * (1 - FREE) - trained(known, trainer, adapter, unsloth, length)
+        most = capacity * (1 - FREE) - sum(trained(known, trainer, adapter, unsloth, length).values())
         wish = usual + wanted * sequence
         least = usual + sequence  # with less, vLLM does not start
         share = math.ceil(100 * wish / whole) / 100 if wish <= most else math.floor(100 * most / whole) / 100
@@ -112,8 +112,8 @@ def _peak(known: sizes.Sizes, at_once: int) -> int:
 
 def trained(
     known: sizes.Sizes, trainer: dict[str, Any], adapter: dict[str, Any] | None, unsloth: bool, length: int
-) -> int:
-    """Bytes that training needs beside vLLM, by arithmetic.
+) -> dict[str, int]:
+    """Bytes that training needs beside vLLM, by part and by arithmetic.
 
     An upper bound for what `estimate` counts: the trained weights with gradient and optimiser, the stream between the
     blocks, the tensors of one block, the logits, and under TRL the base's weights, which Unsloth shares with vLLM.
@@ -133,4 +133,5 @@ def trained(
     block = tokens * (6 * known.intermediate + 12 * known.hidden) * sizes.HALF
     chunked = unsloth or value("grpo", trainer, "use_liger_kernel")
     logits = (math.ceil(scored / 4) if chunked else rows * scored) * known.vocabulary * 12
-    return base + reference + states + stream + block + logits + CONTEXT
+    parts = {"weights": base + reference, "trained": states, "activations": stream + block}
+    return {**parts, "logits": logits, "runtime": CONTEXT}

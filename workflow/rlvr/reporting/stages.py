@@ -40,6 +40,8 @@ def _estimate(name: str, estimated: dict[str, int]) -> int | None:
     """The estimate for the job of a manifest, such as `grpo/dapo/seed0/manifest.json`."""
     parts = name.split("/")
     stage = {"eval": "evaluation", "dataset": "rollouts"}.get(parts[0], parts[0])
+    if stage == "model":
+        return None if parts[1] == "base" else estimated.get("gate" if parts[-2] == "gate" else "export")
     if (stage == "evaluation" and parts[-1] != "manifest.json") or (
         stage == "rollouts" and "rollouts" not in parts[-1]
     ):

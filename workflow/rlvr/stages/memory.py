@@ -13,7 +13,7 @@ from rlvr import console
 from rlvr.engines import device
 from rlvr.engines.lengths import Lengths
 from rlvr.errors import RlvrError
-from rlvr.memory import apart, longest, machine, shapes
+from rlvr.memory import apart, devices, hours, longest, machine, shapes
 from rlvr.memory import probe as probes
 from rlvr.memory.check import Check
 
@@ -61,6 +61,9 @@ def _estimate(config: dict[str, Any], base: Path, data: dict[str, list[Path]], c
     console.note(check.table())
     for note in check.notes():
         console.say(f"preflight: {note}")
+    if chosen == "cuda":
+        for line in _hours(check):
+            console.say(f"preflight: {line}")
     problem = check.problem()
     refuses = config["mode"] == "refuse" or (config["mode"] == "auto" and chosen == "cpu")
     if check.refused and refuses:
@@ -70,9 +73,15 @@ def _estimate(config: dict[str, Any], base: Path, data: dict[str, list[Path]], c
     return check.record()
 
 
+def _hours(check: Check) -> list[str]:
+    name = machine.gpu_name()
+    known = devices.named(name)
+    return hours.said(known, name, known and check.hours(known))
+
+
 def _lengths(base: Path, train: list[Path], sft: list[Path]) -> shapes.Lengths:
     counter = Lengths(base)
     demonstrated = [row for path in sft for row in longest.rows(longest.by_characters(path))]
     prompted = [row for path in train for row in longest.rows(longest.by_characters(path))]
     prompt = max(counter.prompts([*prompted, *demonstrated]), default=shapes.ASSUMED_PROMPT)
-    return shapes.Lengths(prompt, max(counter.wholes(demonstrated), default=prompt), "the rows after filters")
+    return shapes.Lengths(prompt, max(counter.wholes(demonstrated), default=prompt), "the rows after filters", True)

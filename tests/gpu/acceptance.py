@@ -254,6 +254,8 @@ def run_command(line: list[str], folder: Path, seconds: float | None = None) -> 
     Raises Failed with the end of what it printed and of the newest log. seconds: most time it may take.
     """
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "PATH": f"{_programs(folder)}{os.pathsep}{os.environ['PATH']}"}
+    if not GPU:
+        env.setdefault("OMP_NUM_THREADS", "1")  # as snakemake sets it for its stages
     paths = [str(folder / "workflow"), str(folder), os.environ.get("PYTHONPATH", "")]
     env["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     printed = folder / "printed.txt"

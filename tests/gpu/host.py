@@ -23,7 +23,7 @@ PYTHONS = ((3, 11), (3, 12))
 ENGINES = ("unsloth", "vllm", "4-bit")
 COMMANDS = {"snakemake": "--version", "rlvr": "--help"}
 CUDA = Path("/usr/local/cuda")
-SECONDS = 120.0
+SECONDS = 300.0
 
 IMPORTS = """
 import importlib, pkgutil, re, sys

@@ -2,13 +2,14 @@ PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 ENGINES := $(VENV)/.engines
+REHEARSAL ?= $(or $(TMPDIR),/tmp)/rlvr-rehearsal
 PARALLEL := --numprocesses 2 --dist worksteal
 GPU = $(shell nvidia-smi -L 2>/dev/null | grep '^ *GPU ')
 EXTRAS = $(if $(GPU),[dev$(comma)tracking$(comma)gpu],[dev])
 comma := ,
 IN_VENV := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: run test test-slow test-engines engines resolve lint clean
+.PHONY: run test test-slow test-engines engines rehearse resolve lint clean
 
 run: $(INSTALLED)  ## the embedded default, from nothing to a table
 	$(IN_VENV) snakemake --cores 1 --resources gpu=1
@@ -23,6 +24,9 @@ test-engines: $(ENGINES)  ## the tests that run Unsloth and vLLM
 	$(IN_VENV) python -m pytest -m 'unsloth or vllm'
 
 engines: $(ENGINES)  ## what the tests of Unsloth, vLLM and SmolLM2 need
+
+rehearse:  ## acceptance on a bare host, on the CPU; needs a package index once and 6 GB in REHEARSAL
+	$(PYTHON) tests/gpu/rehearse.py $(REHEARSAL)
 
 resolve: $(INSTALLED)  ## do the pins still resolve, for the CPU and the GPU? needs a package index
 	$(VENV)/bin/python requirements/resolve.py

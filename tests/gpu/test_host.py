@@ -9,6 +9,7 @@ from pathlib import Path
 
 import host
 import pytest
+import rehearse
 
 from rlvr.doctor import machine, trials
 
@@ -130,3 +131,22 @@ def test_a_gpu_that_torch_can_not_use_is_a_lack_and_without_one_nothing_is_asked
     found = host.machine([SMALL], tmp_path)
     assert marks(found)["cuda"] == "lack" and "nvcc" in marks(found)
     assert any("the driver is too old" in line.text for line in found)
+
+
+def test_the_rehearsal_hides_the_programs_that_a_bare_host_lacks(monkeypatch, tmp_path):
+    system, programs = tmp_path / "system", tmp_path / "programs"
+    programs.mkdir()
+    for name in ("gcc", "sh", "nvcc", "git", "make", "python3.11", "pip3", "snakemake"):
+        program(system / name)
+    monkeypatch.setattr(rehearse, "SYSTEM", (str(system), str(tmp_path / "none")))
+    for _ in range(2):
+        rehearse.link_programs(programs)
+        assert {link.name: link.resolve() for link in programs.iterdir()} == {
+            "gcc": system / "gcc",
+            "sh": system / "sh",
+        }
+    environment = rehearse.host_environment(tmp_path)
+    assert environment["PATH"].split(os.pathsep) == [
+        str(tmp_path / name) for name in ("site/bin", "host/bin", "programs")
+    ]
+    assert environment["HOME"] != os.environ.get("HOME") and not any("CUDA" in name for name in environment)

@@ -60,6 +60,10 @@ def slow(context, rows):
 def waits(context, rows):
     if any(row.user == "nan" for row in rows): time.sleep(0.15 * min(len(rows), 7))
     return good(context, rows)
+def stalls(context, rows):  # in the processes of the first look only
+    here = any(row.user == "nan" and row.task == "gsm8k" and row.completion is None for row in rows)
+    if here and os.environ["PYTHONHASHSEED"] in "12": time.sleep(0.15 * min(len(rows), 7))
+    return good(context, rows)
 def quadratic(context, rows):
     for row in rows:
         if row.user.startswith("aaa") and row.completion is None: sum(i * i for i in range(60_000_000))
@@ -89,7 +93,7 @@ def refuses(options, task): raise ValueError("not this task")
 @hookimpl
 def rlvr_filters():
     for select in (good, judges, measures, averages, raises, evaluates, coin, hashed, last_of_batch, too_few, flags,
-                   text, quotes, many, slow, waits, quadratic, hoards, dies, hangs):
+                   text, quotes, many, slow, waits, stalls, quadratic, hoards, dies, hangs):
         yield Filter(select.__name__, Options, start_of(select))
     yield Filter("fails_at_once", Options, fails_at_once)
     yield Filter("lambda", Options, lambda options, context: partial(good, context))
@@ -128,6 +132,7 @@ CASES = [
     ("many", {"reasons"}),
     ("slow", {"time"}),
     ("waits", {"time"}),
+    ("stalls", {}),
     ("quadratic", {"time"}),
     ("hoards", {"memory"}),
     ("dies", {"crash"}),
@@ -141,7 +146,7 @@ CASES = [
     ("wants_lambda", {"sampling"}),
     ("no_sampling", {"sampling"}),
 ]
-QUICK = {"good", "raises", "evaluates", "quotes", "lambda", "wants_none"}
+QUICK = {"good", "raises", "evaluates", "quotes", "stalls", "lambda", "wants_none"}
 
 
 @pytest.mark.parametrize(
@@ -150,6 +155,7 @@ QUICK = {"good", "raises", "evaluates", "quotes", "lambda", "wants_none"}
 )
 def test_a_bad_filter_fails_by_name(installed, monkeypatch, name, expected):
     installed(BAD)
+    monkeypatch.setenv("PYTHONHASHSEED", "0")
     if name == "hangs":  # where a machine that stalls for a second changes nothing
         monkeypatch.setattr(cost, "LEAST_HANG", 1.0)
     found = failed(name)

@@ -13,12 +13,16 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from hypothesis import HealthCheck, settings
 
 from checkouts import ROOT, copy_checkout  # noqa: F401  the tests take both from here
 from rlvr_plugins.manager import catalogue
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 MICRO = {
     "experiment": "micro",

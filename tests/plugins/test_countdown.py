@@ -75,7 +75,7 @@ def test_a_solution_keeps_the_order_of_the_numbers_where_it_can():
 
 
 @given(st.lists(st.integers(1, 30), min_size=2, max_size=4), st.sampled_from(["+-", "+-*", "+-*/"]), st.integers(0))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_solve_finds_a_solution_exactly_where_there_is_one(numbers, operators, seed):
     parts = [countdown.Solution(n, str(n)) for n in numbers]
     reachable = {solution.value for solution in countdown._solutions(parts, operators)}
@@ -108,7 +108,7 @@ def from_file(tmp_path, rows, **options) -> Options:
 
 
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=4), st.sampled_from(["+-", "+-*", "+-*/"]), st.integers(0))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_reach_finds_an_expression_wherever_solve_does_and_only_right_ones(numbers, operators, seed):
     target = random.Random(seed).randint(1, 60)
     expression = reach(numbers, target, operators)

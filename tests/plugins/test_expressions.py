@@ -137,7 +137,7 @@ def judged(text: str, numbers: list[int], target: int):
 
 
 @given(written(), st.sampled_from(WRAPPERS))
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=800)
 def test_a_right_answer_survives_every_format(expression, wrapper):
     text, numbers, target = expression
     text = wrapper.format(text).replace("TARGET", str(target))
@@ -145,7 +145,7 @@ def test_a_right_answer_survives_every_format(expression, wrapper):
 
 
 @given(written(), st.sampled_from(WRAPPERS), st.integers(0, 4), st.integers(1, 9))
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=800)
 def test_a_wrong_answer_survives_none(expression, wrapper, position, change):
     text, numbers, target = expression
     text = wrapper.format(text).replace("TARGET", str(target))
@@ -159,7 +159,7 @@ def test_a_wrong_answer_survives_none(expression, wrapper, position, change):
 @given(
     st.one_of(st.text(max_size=400), st.binary(max_size=400).map(lambda raw: raw.decode("utf-8", "surrogateescape")))
 )
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 def test_no_text_raises(text):
     for completion in (text, f"<think></think><answer>{text}</answer>"):
         assert verify_countdown(completion, EXAMPLE).status

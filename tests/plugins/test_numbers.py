@@ -81,7 +81,7 @@ def judged(answer: str, gold: Fraction):
 
 
 @given(written(), st.sampled_from(WRAPPERS))
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 def test_a_right_answer_survives_every_format(number, wrapper):
     text, value = number
     assert parse_number(wrapper.format(text)) == value
@@ -89,7 +89,7 @@ def test_a_right_answer_survives_every_format(number, wrapper):
 
 
 @given(written(), st.sampled_from(WRAPPERS), st.fractions().filter(bool))
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 def test_a_wrong_answer_survives_none(number, wrapper, error):
     text, value = number
     verdict = judged(wrapper.format(text), value + error)
@@ -97,7 +97,7 @@ def test_a_wrong_answer_survives_none(number, wrapper, error):
 
 
 @given(written(), written(), st.sampled_from(["{} or {}", "{}; {}", "{} apples and {} pears", "from {} to {}"]))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_two_numbers_are_no_answer(first, second, pattern):
     text = pattern.format(first[0], second[0])
     assert parse_number(text) is None
@@ -107,7 +107,7 @@ def test_two_numbers_are_no_answer(first, second, pattern):
 @given(
     st.one_of(st.text(max_size=400), st.binary(max_size=400).map(lambda raw: raw.decode("utf-8", "surrogateescape")))
 )
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 def test_no_text_raises(text):
     for completion in (text, f"<reasoning></reasoning><answer>{text}</answer>"):
         verdict = verify_number(completion, Example("k", {"answer": "5"}))

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rlvr_plugins.conformance import cost
 from rlvr_plugins.tasks import gsm8k_platinum, numeric, openmath
 from rlvr_plugins.tasks.demonstrations import demonstration, steps
 from rlvr_plugins.tasks.hub import HubError
@@ -102,7 +103,7 @@ PIECES = ["<think>", "</think>", "<answer>", "</answer>", "<reasoning>", "</reas
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=25).map("".join), st.booleans())
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_whatever_the_solution_there_is_one_reasoning_and_one_answer_element(solution, in_answer):
     made = demonstration(solution, solution if in_answer else "7")
     tagged = read_tags(made)
@@ -115,11 +116,8 @@ def test_whatever_the_solution_there_is_one_reasoning_and_one_answer_element(sol
     "text", ["\\boxed{" * 50_000, "{" * 100_000, "<" * 100_000, "\n" * 100_000, "<answer>" * 20_000]
 )
 def test_a_hostile_solution_takes_no_time(text):
-    import time
-
-    start = time.process_time()
-    demonstration(text, text[:1000])
-    assert time.process_time() - start < 2
+    found = cost.measured(lambda solution: {"made": demonstration(solution, solution[:1000])})(text)
+    assert found["seconds"] < 1
 
 
 def test_the_offline_items_are_rewritten_too():

@@ -30,7 +30,7 @@ def test_words(text, expected):
 
 
 @given(st.text("ab_19.,-!'(+$ \n", max_size=30) | st.text(st.characters(max_codepoint=127), max_size=30))
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 def test_of_ascii_both_expressions_find_the_same(text):
     assert _PLAIN.findall(text.lower()) == _WORD.findall(text.lower())
 

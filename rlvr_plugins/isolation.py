@@ -22,7 +22,8 @@ from typing import Any
 from rlvr_plugins.manager import PluginError
 from rlvr_plugins.types import Limits
 
-START_SECONDS = 120.0
+START_SECONDS = 600.0
+ENDING_SECONDS = 10.0
 MAX_ANSWER = 1_000_000
 LEFT_OUT = "left out after several timeouts"
 
@@ -191,7 +192,7 @@ def _ran_out_of_memory(answer: dict[str, Any] | Failure) -> bool:
 def _ending(process: subprocess.Popen) -> str:
     """How a process that closed its pipes came to its end."""
     try:
-        code = process.wait(timeout=2)
+        code = process.wait(timeout=ENDING_SECONDS)
     except subprocess.TimeoutExpired:
         return "the worker closed its pipe"
     return f"the worker died of {signal.Signals(-code).name}" if code < 0 else f"the worker ended with code {code}"

@@ -47,6 +47,7 @@ def test_a_config_that_needs_what_is_lacking_gets_exit_status_1_and_no_token_is_
     tmp_path, capsys, monkeypatch, tokenizer
 ):
     monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setattr(trials, "SECONDS", 1800.0)
     base = saved(tokenizer, tmp_path / "base", chat_template="")
     config = {**MICRO, "base": str(base), "device": "cuda"}
     file = tmp_path / "experiment.yaml"
@@ -241,19 +242,19 @@ def test_a_model_without_an_end_token(tokenizer, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("program", "problem"),
+    ("program", "seconds", "problem"),
     [
-        ("import os; os.kill(os.getpid(), 4)", "it crashed (SIGILL)"),
-        ("import time; time.sleep(60)", "no answer within 1 s"),
-        ("raise SystemExit(3)", "it ended with exit status 3 and without an answer"),
-        ("import os; os.write(2, b'noise'); print('{\"problem\": \"p\"}')", "p"),
+        ("import os; os.kill(os.getpid(), 4)", 120, "it crashed (SIGILL)"),
+        ("import time; time.sleep(600)", 1, "no answer within 1 s"),
+        ("raise SystemExit(3)", 120, "it ended with exit status 3 and without an answer"),
+        ("import os; os.write(2, b'noise'); print('{\"problem\": \"p\"}')", 120, "p"),
     ],
 )
-def test_a_probe_that_breaks_is_a_finding(tmp_path, monkeypatch, program, problem):
+def test_a_probe_that_breaks_is_a_finding(tmp_path, monkeypatch, program, seconds, problem):
     file = tmp_path / "probe.py"
     file.write_text(program)
     monkeypatch.setattr(trials, "PROBE", file)
-    assert trials.run({"x": []}, seconds=1)["x"]["problem"] == problem
+    assert trials.run({"x": []}, seconds)["x"]["problem"] == problem
 
 
 def test_findings_are_aligned():

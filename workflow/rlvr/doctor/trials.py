@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 PROBE = Path(__file__).with_name("probe.py")
-SECONDS = 90.0
+SECONDS = 300.0
+"""Importing Unsloth and vLLM, all probes at once, can take a minute and more where other jobs hold the cores."""
 ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "OMP_NUM_THREADS": "1",
@@ -23,8 +24,12 @@ ENVIRONMENT = {
 }
 
 
-def run(probes: dict[str, list[str]], seconds: float = SECONDS) -> dict[str, dict[str, Any]]:
-    """What each named probe answers to its arguments, with `seconds`; a failed one has `problem`, one line."""
+def run(probes: dict[str, list[str]], seconds: float | None = None) -> dict[str, dict[str, Any]]:
+    """What each named probe answers to its arguments, with `seconds`; a failed one has `problem`, one line.
+
+    seconds: wall time for each, `SECONDS` unless given.
+    """
+    seconds = SECONDS if seconds is None else seconds
     with ThreadPoolExecutor(max(1, len(probes))) as pool:
         answers = pool.map(lambda name: _one(name, probes[name], seconds), probes)
         return dict(zip(probes, answers, strict=True))

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import sys
-import time
+import io
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -216,10 +216,22 @@ def test_a_verifier_that_raises_is_counted_and_its_completion_is_wrong(monkeypat
         score(strict, [RIGHT])
 
 
-def test_a_reward_that_takes_long_is_named_while_it_does(monkeypatch, capsys):
-    monkeypatch.setattr(patience, "SECONDS", 0.05)
-    monkeypatch.setattr(patience.console, "_screen", sys.stderr)
-    score(with_reward(lambda sample: time.sleep(0.3) or 1.0), [RIGHT])
-    assert "reward 'r' has been at one batch for 0.05 s; isolate=Limits(…) would end it" in capsys.readouterr().err
+class Screen(io.StringIO):
+    """A screen that can be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said = threading.Event()
+
+    def flush(self) -> None:
+        self.said.set()
+
+
+def test_a_reward_that_takes_long_is_named_while_it_does(monkeypatch):
+    screen = Screen()
+    monkeypatch.setattr(patience.console, "_screen", screen)
     score(with_reward(lambda sample: 1.0), [RIGHT])
-    assert capsys.readouterr().err == ""
+    assert screen.getvalue() == ""
+    monkeypatch.setattr(patience, "SECONDS", 0.05)
+    score(with_reward(lambda sample: float(screen.said.wait(120))), [RIGHT])
+    assert "reward 'r' has been at one batch for 0.05 s; isolate=Limits(…) would end it" in screen.getvalue()

@@ -30,7 +30,7 @@ def verify(completion, example):
 
 @hookimpl
 def rlvr_tasks():
-    limits = Limits(sample_seconds=0.3, batch_seconds=5)
+    limits = Limits(sample_seconds=4.0, batch_seconds=600)
     for name, isolate in (("here", None), ("apart", limits)):
         yield Task(name, options=Options, splits=splits, system="", user=user, verify=verify, isolate=isolate)
 '''

@@ -86,6 +86,7 @@ def smollm2(training: str, load_in_4bit: bool, rollouts: str, generation: str) -
         "sft": {"trainer": {"learning_rate": 5e-4, "save_strategy": "no", "max_length": 256, **small, **sft}},
         "grpo": {
             "rewards": {"correctness": 1.0, "length_penalty": 0.1} if GPU else {"random": 1.0},
+            "evaluate": {"every_steps": 20, "items": 32} if GPU else None,
             "trainer": {
                 "learning_rate": 5e-5,
                 "save_strategy": "no",

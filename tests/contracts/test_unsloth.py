@@ -90,6 +90,13 @@ def test_the_allocator_is_set_by_a_variable_that_torch_reads_later(facts: Facts)
     assert facts["imported"]["environment"]["PYTORCH_ALLOC_CONF"] == "expandable_segments:True"
 
 
+def test_an_adapter_is_not_folded_into_the_weights_that_vllm_shares(facts: Facts):
+    """2026.10.9 does so for a rollout unless told not to, and takes it out again; to frozen.py not a bit may differ."""
+    assert facts["imported"]["environment"]["UNSLOTH_VLLM_MERGED_ROLLOUT"] == "0", "load_unsloth.py sets it"
+    mode = text(definition(source("unsloth_zoo", "vllm_utils.py"), "_merged_rollout_mode"))
+    assert "os.environ.get('UNSLOTH_VLLM_MERGED_ROLLOUT'" in mode
+
+
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "_generate_and_score_completions"])
 def test_the_generated_trainer_has_the_methods_that_ours_override(facts: Facts, name: str):
     ours = ["self", "model", "input_ids", "attention_mask", "logits_to_keep", "batch_size", "compute_entropy"]

@@ -288,7 +288,8 @@ def loaded() -> dict[str, Any]:
     load.__signature__ = inspect.signature(vllm_utils.load_vllm)  # by which Unsloth knows what to pass on
     vllm_utils.load_vllm, vllm_utils.get_vllm_state_dict = load, lambda *args, **kwargs: (None, weights)
     adapter = {"r": 4, "alpha": 4, "dropout": 0.0, "target_modules": ["q_proj"], "load_in_4bit": False}
-    model, _ = loading.load(ENGINE, Request(BASE, None, adapter, torch.device("cuda"), longest=128, seed=0, vllm=0.4))
+    request = Request(BASE, None, adapter, torch.device("cuda"), longest=128, seed=0, vllm=0.4)
+    model, _ = loading.load(ENGINE, request)
     ends = models.end_tokens(model, models.load_tokenizer(BASE))
     return {"ends": ends, "base": models.ends_of(BASE, models.load_tokenizer(BASE)), "asked": asked}
 

@@ -46,7 +46,11 @@ def test_an_experiment_that_unsloth_would_change_goes_without_it_as_a_whole():
     assert obstacle(_variants({"beta": 0.1}), False) is None
     assert "beta 0.1 (variant 'other') would pull to the base" in obstacle(_variants({"beta": 0.1}), True)
     assert "grpo.dynamic (variant 'other')" in obstacle(_variants({}, {"max_rounds": 3}), False)
-    assert "the entropy bonus" in obstacle(_variants({"entropy_coef": 0.01}), False)
+    assert "the adaptive entropy bonus (variant 'other')" in obstacle(_variants({"use_adaptive_entropy": True}), False)
+    assert obstacle(_variants({"entropy_coef": 0.01}), False) is None, "tests/contracts: the same loss as TRL's"
+    assert "bf16: false ('other') would be switched on" in obstacle(_variants({"bf16": False}), False)
+    assert "bf16: false ('batch8')" in obstacle(_variants({}), True, {"sft": {}, "batch8": {"bf16": False}})
+    assert obstacle(_variants({"bf16": False, "fp16": True}), False) is None
 
 
 @pytest.mark.parametrize(("stage", "kind"), [("sft", "SFTConfig"), ("grpo", "GRPOConfig")])

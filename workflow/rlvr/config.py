@@ -141,7 +141,9 @@ class Config(Section):
             name: {"trainer": {**self.grpo.trainer, **variant.trainer}, "dynamic": self.grpo.dynamic_of(name)}
             for name, variant in self.grpo.variants.items()
         }
-        return refusals.unsloth_obstacle(variants, self.sft is not None)
+        warm_starts = {"sft": self.sft, **self.sft.variants} if self.sft else {}
+        sft = {name: {**self.sft.trainer, **each.trainer} for name, each in warm_starts.items()}
+        return refusals.unsloth_obstacle(variants, self.sft is not None, sft)
 
     @model_validator(mode="after")
     def _plugins(self) -> Config:

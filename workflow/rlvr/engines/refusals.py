@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 
-def unsloth_obstacle(variants: dict[str, dict[str, Any]], warm_start: bool) -> str | None:
+def unsloth_obstacle(
+    variants: dict[str, dict[str, Any]], warm_start: bool, sft: dict[str, dict[str, Any]] | None = None
+) -> str | None:
     """Why an experiment would be another one under Unsloth; None where it would not.
 
-    variants: of each GRPO variant `trainer`, its options, and `dynamic`, whether prompts are replaced.
+    variants: of each GRPO variant `trainer`, its options, and `dynamic`, whether prompts are replaced. sft: options of
+    each warm-start.
     """
     for name, variant in variants.items():
         options = variant["trainer"]
@@ -16,8 +19,11 @@ def unsloth_obstacle(variants: dict[str, dict[str, Any]], warm_start: bool) -> s
             return f"grpo.dynamic (variant {name!r}) is not possible with Unsloth's trainer"
         if warm_start and options.get("beta"):
             return f"beta {options['beta']:g} (variant {name!r}) would pull to the base, not to the SFT policy"
-        if options.get("use_adaptive_entropy") or options.get("entropy_coef"):
-            return f"the entropy bonus (variant {name!r}) does nothing in Unsloth's loss on a GPU"
+        if options.get("use_adaptive_entropy"):
+            return f"the adaptive entropy bonus (variant {name!r}) does nothing in Unsloth's loss on a GPU"
+    for name, options in {**{name: each["trainer"] for name, each in variants.items()}, **(sft or {})}.items():
+        if options.get("bf16") is False and not options.get("fp16"):
+            return f"bf16: false ({name!r}) would be switched on again by Unsloth on a GPU"
     return None
 
 

@@ -106,7 +106,9 @@ def test_a_real_engine_takes_what_it_is_asked_and_samples_by_the_rng_state(evalu
     tiny.build_model(tokenizer, 0, **shape).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     memory = {"enforce_eager": True, "max_model_len": 128, "max_num_seqs": 8}
+    torch.manual_seed(7)
     llm = LLM(model=str(tmp_path), dtype="float32", logprobs_mode="processed_logprobs", seed=0, **memory)
+    assert torch.initial_seed() == 0, "engines/grpo.py sets the run's own seed again"
     try:
         decoding = Decoding(8, 32, samples=4, temperature=1.0)
         first, again = (evaluated(llm, decoding)[2] for _ in range(2))

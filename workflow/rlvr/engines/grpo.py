@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from transformers import set_seed
 from trl import GRPOConfig, GRPOTrainer
 
 from rlvr import console, digests, protocol, protocol_lock, provenance, tables
@@ -114,6 +115,8 @@ def train(
                     **capacity
                 )
             )
+        if arguments.use_vllm:
+            set_seed(config["seed"])  # a colocated engine sets it to 0 as it starts, and draws by the same RNG state
         models.require_ends_of(base, trainer.model, trainer.processing_class)
         met = protocol_lock.meet(
             [*rows, *items],

@@ -11,6 +11,7 @@ import yaml
 from conftest import MICRO
 from rlvr.cli import main
 from rlvr.engines import rollouts
+from rlvr.memory import estimate
 
 VLLM = {"use_vllm": True}
 
@@ -60,7 +61,8 @@ def test_trl_still_compares_the_two_distributions():
     assert "per_token_logps_diff = (old_per_token_logps - sampling_per_token_logps)" in corrected
 
 
-def test_preflight_says_it_for_the_variant_that_does_it(tmp_path, capsys):
+def test_preflight_says_it_for_the_variant_that_does_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(estimate, "of", lambda *_, **__: [estimate.Estimate("evaluation", {"weights": 2**20})])
     variants = {"plain": {}, "nucleus": {"trainer": {"top_p": 0.9}}}
     engines = {"rollouts": "vllm_colocate", "generation": "transformers", "training": "transformers"}
     file = tmp_path / "experiment.yaml"

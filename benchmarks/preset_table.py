@@ -41,7 +41,8 @@ def loaded(name: str, tier: int) -> config.Config:
 def row(name: str, tier: int) -> list[str]:
     """One preset on one tier."""
     experiment = loaded(name, tier)
-    settings = sampling.resolved(slices.of(experiment)["preflight"], "cuda")
+    cut = slices.of(experiment)
+    settings = sampling.resolved(cut["preflight"], "cuda")
     model, lengths = published.config(experiment.base.model), shapes.assumed(settings["lengths"])
     known, device, capacity = sizes.of(model), devices.of_memory(tier), tier * GIB
     [(variant, trainer)] = settings["grpo"].items()
@@ -51,7 +52,7 @@ def row(name: str, tier: int) -> list[str]:
     if trainer["use_vllm"]:
         shares[variant] = vllm_share.of(model, trainer, adapter, trains, length, capacity)
     parts = memory(known, trainer, adapter, trains, length, capacity, shares.get(variant))
-    stages = hours.Clock(settings, known, device, shares, lengths.prompt).stages()
+    stages = hours.Clock(settings, cut["hours"], known, device, shares, lengths.prompt).stages()
     share, wanted = shares.get(variant), generated_at_once(trainer)
     fits = wanted if share is None else share.sequences
     few = " (fewer than a group)" if share is not None and share.short else ""

@@ -22,7 +22,8 @@ def clock(monkeypatch, preset: str, tier: int, rows: dict | None = None, **secti
     for file in (f"presets/{preset}.yaml", f"memory/{tier}gb.yaml"):
         raw = yaml_files.merge(raw, yaml_files.load_mapping(ROOT / "config" / file))
     loaded = experiments.Config.model_validate(yaml_files.merge(raw, sections))
-    settings = sampling.resolved(slices.of(loaded)["preflight"], "cuda")
+    cut = slices.of(loaded)
+    settings = sampling.resolved(cut["preflight"], "cuda")
     model, prompt = published.config(loaded.base.model), shapes.assumed(settings["lengths"]).prompt
     shares = {
         name: vllm_share.of(
@@ -36,7 +37,7 @@ def clock(monkeypatch, preset: str, tier: int, rows: dict | None = None, **secti
         for name, trainer in settings["grpo"].items()
         if trainer["use_vllm"]
     }
-    return hours.Clock(settings, sizes.of(model), devices.of_memory(tier), shares, prompt, rows)
+    return hours.Clock(settings, cut["hours"], sizes.of(model), devices.of_memory(tier), shares, prompt, rows)
 
 
 def total(found: list[hours.Hours]) -> float:

@@ -94,7 +94,9 @@ def test_a_gpu_is_warned_about_and_a_cpu_refused(made, tmp_path, monkeypatch, ca
             memory.run(slice_, base=made.base, train=[made.train], **files)
         assert not files["passed"].exists()
     else:
-        memory.run(slice_, base=made.base, train=[made.train], **files)
+        work = tmp_path / "hours.json"
+        work.write_text(json.dumps(made.cut["hours"]))
+        memory.run(slice_, base=made.base, train=[made.train], work=work, **files)
         output = capsys.readouterr().err
         assert "preflight: evaluation needs about" in output
         assert "preflight: time on one RTX 4090 by arithmetic" in output

@@ -117,7 +117,7 @@ def test_a_tier_of_memory_keeps_the_batches_and_all_that_is_learned_but_the_bits
     plain, small = slices.of(load(name)), slices.of(load(name, tier))
     assert plain.keys() == small.keys()
     for stage in plain:
-        if stage == "preflight":  # estimates the memory that the tier is about
+        if stage in ("preflight", "hours"):  # about the memory that the tier is for, and the time
             continue
         if stage.startswith("generate"):
             assert {**small[stage], "batch_size": None} == {**plain[stage], "batch_size": None}

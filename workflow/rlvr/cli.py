@@ -56,7 +56,7 @@ STAGES = {
     ),
     "memory": Stage(
         "check that training will fit, as `rlvr preflight` does for people",
-        ("base", "train*", "sft*", "slices*"),
+        ("base", "train*", "sft*", "slices*", "work?"),
         ("estimate", "probe", "passed"),
     ),
     "sft": Stage("SFT warm-start", ("base", "start?", "data+", "tracking?"), ("policy", "metrics")),

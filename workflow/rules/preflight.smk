@@ -9,6 +9,7 @@ rule preflight:
         base_manifest=rules.base.output.manifest,
         train=[filtered(task, "train") for task in training_tasks],
         sft=[filtered(task, "sft") for task in sft_tasks] if config_.sft else [],
+        work=ancient("results/{experiment}/config/hours.json"),
         # What decides memory stands in the preflight's own slice.
         slices=ancient(
             expand(
@@ -33,5 +34,5 @@ rule preflight:
         sft=lambda w, input: f"--sft {input.sft}" if input.sft else "",
     shell:
         "rlvr memory --config {input.config} --base {input.base} --train {input.train} {params.sft}"
-        " {params.slices} --estimate {output.estimate} --probe {output.probe} --passed {output.passed}"
+        " {params.slices} --work {input.work} --estimate {output.estimate} --probe {output.probe} --passed {output.passed}"
         " --manifest {output.manifest} --log {log}"

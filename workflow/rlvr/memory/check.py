@@ -122,13 +122,13 @@ class Check:
         found = {name: rollouts.biased(trainer) for name, trainer in self._settings["grpo"].items()}
         return said + [f"grpo/{name}: grpo.trainer.{line}" for name, line in found.items() if line]
 
-    def hours(self, device: Device) -> list[Hours] | None:
-        """How long each stage takes there; None for a model of unknown sizes."""
+    def hours(self, device: Device, work: dict[str, Any]) -> list[Hours] | None:
+        """How long each stage takes there; None for a model of unknown sizes. work: of `shapes.work`."""
         known = sizes.of(self._model)
         if known is None:
             return None
         rows = self._settings["rows"] if self._lengths.rows else None
-        return Clock(self._settings, known, device, self._shares, self._lengths.prompt, rows).stages()
+        return Clock(self._settings, work, known, device, self._shares, self._lengths.prompt, rows).stages()
 
     def problem(self) -> str | None:
         """One line on what does not fit; None where all fits."""

@@ -33,7 +33,8 @@ def _preflight(arguments: argparse.Namespace) -> int:
     experiment = config.load(arguments.configfile)
     named = _named(arguments.device) if arguments.device else None
     asked = machine.parse(arguments.memory) if arguments.memory else named and named.memory * machine.GIB
-    settings = slices.of(experiment)["preflight"]
+    cut = slices.of(experiment)
+    settings = cut["preflight"]
     model = _model(experiment)
     from transformers.utils import logging
 
@@ -47,7 +48,7 @@ def _preflight(arguments: argparse.Namespace) -> int:
     print(check.table())
     for note in check.notes():
         print(note)
-    for line in _hours(check, device, named or (asked and devices.of_memory(asked / machine.GIB)), asked):
+    for line in _hours(check, cut["hours"], device, named or (asked and devices.of_memory(asked / machine.GIB)), asked):
         print(line)
     problem = check.problem()
     print(problem or "all stages fit")
@@ -63,7 +64,7 @@ def _named(text: str) -> Device:
     raise RlvrError(f"--device: {text!r} is not possible; allowed: {allowed}")
 
 
-def _hours(check: Check, device: str, known: Device | None, asked: int | None) -> list[str]:
+def _hours(check: Check, work: dict, device: str, known: Device | None, asked: int | None) -> list[str]:
     """Lines on the time: of the GPU that was asked about, or of the one that is here."""
     from rlvr.memory import devices, hours, machine
 
@@ -73,7 +74,7 @@ def _hours(check: Check, device: str, known: Device | None, asked: int | None) -
     if not asked:
         name = machine.gpu_name()
         known = devices.named(name)
-    return hours.said(known, name, known and check.hours(known))
+    return hours.said(known, name, known and check.hours(known, work))
 
 
 def _model(experiment: Config):

@@ -25,8 +25,7 @@ def of(settings: dict[str, Any], model: PreTrainedConfig) -> list[Estimate]:
         return []
     stages = {"export": _export(known, settings["adapter"])}
     if settings["gate"]["mode"] != "off":
-        tasks = len(settings["work"]["evaluated"])
-        stages["gate"] = _gate(known, settings["adapter"], settings["gate"], tasks)
+        stages["gate"] = _gate(known, settings["adapter"], settings["gate"])
     if settings["adapter"]:  # whose base is read from 16 bits; a policy of all weights lies there in float32, as it is
         stages = {name: {**parts, FILES: known.weights * HALF} for name, parts in stages.items()}
     beside = around("evaluation", model, "cpu", 0)
@@ -39,12 +38,12 @@ def _export(known: Sizes, adapter: dict[str, Any] | None) -> dict[str, int]:
     return {"weights": known.weights * FLOAT, **copied, **_adapter(known, adapter)}
 
 
-def _gate(known: Sizes, adapter: dict[str, Any] | None, config: dict[str, Any], tasks: int) -> dict[str, int]:
+def _gate(known: Sizes, adapter: dict[str, Any] | None, config: dict[str, Any]) -> dict[str, int]:
     """Bytes by part at the higher of two points: both models' predictions, and the largest weight held against the one
     that is stored."""
     longest = config["max_completion_tokens"]
     largest = max(known.embedding, *(given * made for given, made in known.layer))
-    predicted = config["prompts"] * tasks * longest + 3 * AT_ONCE * (longest + 1)
+    predicted = config["prompts"] * config["tasks"] * longest + 3 * AT_ONCE * (longest + 1)
     compared = max(COMPARED * largest, predicted * known.vocabulary) * FLOAT
     return {"weights": known.weights * FLOAT, **_adapter(known, adapter), "compared": compared}
 

@@ -86,26 +86,27 @@ def said(device: Device | None, name: str, stages: list[Hours] | None) -> list[s
 class Clock:
     """Seconds on a device, for a model, under an experiment's settings.
 
-    settings: of `sampling.resolved`, with `work` of `shapes.work`. shares: of each GRPO variant that vLLM samples for.
+    settings: of `sampling.resolved`. work: of `shapes.work`. shares: of each GRPO variant that vLLM samples for.
     prompt: tokens of the longest. rows: `train` and `sft` rows where they are there already.
     """
 
     def __init__(
         self,
         settings: dict[str, Any],
+        work: dict[str, Any],
         known: Sizes,
         device: Device,
         shares: dict[str, Share],
         prompt: int,
         rows: dict[str, int] | None = None,
     ) -> None:
-        self._settings, self._known, self._device, self._shares = settings, known, device, shares
+        self._settings, self._work, self._known, self._device, self._shares = settings, work, known, device, shares
         self._prompt = min(prompt, PROMPT)
         self._rows = rows or {}
         self._vllm = settings["generation"] == "vllm"
 
     def stages(self) -> list[Hours]:
-        work = self._settings["work"]
+        work = self._work
         found = [self._sft(arm, trainer) for arm, trainer in work["sft"].items()]
         found += [self._rollouts(wanted) for wanted in work["rollouts"]]
         trainers = {name: {**trainer, **work["grpo"][name]} for name, trainer in self._settings["grpo"].items()}
@@ -116,7 +117,7 @@ class Clock:
         """Rows of a split, of all tasks or of one; None where that is not known."""
         if task is None and self._rows.get(split):
             return self._rows[split]
-        tasks = self._settings["work"]["rows"]
+        tasks = self._work["rows"]
         found = [
             rows[split] if rows[split] is not None else KNOWN_ROWS.get(name, {}).get(split)
             for name, rows in tasks.items()
@@ -143,7 +144,7 @@ class Clock:
         group, iterations = (value("grpo", trainer, key) for key in ("num_generations", "num_iterations"))
         batch = step_rows("grpo", trainer)
         steps = self._steps("grpo", trainer, self._of("train"), batch / group / iterations)
-        runs = self._settings["work"]["runs"].get(name, 1)
+        runs = self._work["runs"].get(name, 1)
         if steps is None:
             return Hours(f"grpo/{name}", None, runs)
         longest = value("grpo", trainer, "max_completion_length")
@@ -164,14 +165,14 @@ class Clock:
 
     def _evaluated(self, name: str, trainer: dict[str, Any], steps: int) -> float:
         """Seconds of pass@k while training."""
-        wanted = self._settings["work"]["evaluate"]
+        wanted = self._work["evaluate"]
         if not wanted:
             return 0.0
         rows, group = self._of("train"), value("grpo", trainer, "num_generations")
         epochs = steps * step_rows("grpo", trainer) / group / rows if rows else 0
         times = steps // wanted["every_steps"] if wanted["every_steps"] else int(epochs / wanted["every_epochs"] + 1e-3)
         longest = wanted["max_completion_tokens"] or value("grpo", trainer, "max_completion_length")
-        items = wanted["items"] * len(self._settings["work"]["evaluated"])
+        items = wanted["items"] * len(self._work["evaluated"])
         seconds = self._decoded(items * wanted["samples"], items, longest, self._shares.get(name), trainer)
         return (times + 1) * seconds
 
@@ -182,7 +183,7 @@ class Clock:
         return Hours("rollouts", START + self._answered(rows, wanted["samples"], wanted))
 
     def _evaluation(self) -> Hours:
-        work, wanted = self._settings["work"], self._settings["evaluation"]
+        work, wanted = self._work, self._settings["evaluation"]
         seconds = 0.0
         for task, samples in work["cells"]:
             rows = self._of("eval", task)

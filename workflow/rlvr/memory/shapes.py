@@ -62,14 +62,19 @@ def of(config: Config, cut: dict[str, dict[str, Any]]) -> dict[str, Any]:
         ],
         "evaluation": config.evaluation.model_dump(include={"batch_size", "max_completion_tokens"}),
         "lengths": _bounds(config),
-        "gate": config.gate.model_dump(include={"mode", "prompts", "max_completion_tokens"}),
-        "work": _work(config, cut),
+        "gate": {
+            **config.gate.model_dump(include={"mode", "prompts", "max_completion_tokens"}),
+            "tasks": sum(task.eval != 0 for task in tasks),
+        },
         "rows": {"sft": sum(task.sft or 0 for task in tasks), "train": sum(task.train or 0 for task in tasks)},
     }
 
 
-def _work(config: Config, cut: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """What is to be computed, for `hours`: rows by task and split (None: all that there are), runs, cells."""
+def work(config: Config, cut: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What is to be computed, for `hours`: rows by task and split (None: all that there are), runs, cells.
+
+    A slice of its own, as further seeds take no more memory and call for no other probe.
+    """
     found = comparison.cells(config)
     sampled = config.evaluation.sampled
     evaluate = config.grpo.evaluate

@@ -28,19 +28,20 @@ def run(
     train: list[Path] | None = None,
     sft: list[Path] | None = None,
     slices: list[Path] | None = None,
+    work: Path | None = None,
 ) -> None:
     """`estimate`: bytes of each stage by part. `probe`: what two steps of each stage took; without a probe, nothing.
 
     `passed` says no more than that training may start. `slices`: config slices, one for each of `probes` in `config`.
-    Raises RlvrError where a stage would not fit, unless `mode` says otherwise, and where a probe fails. Without an
-    estimate training starts.
+    `work`: the slice by which hours are counted; without it none are. Raises RlvrError where a stage would not fit,
+    unless `mode` says otherwise, and where a probe fails. Without an estimate training starts.
     """
     data = {"train": train or [], "sft": sft or []}
     chosen = device.choose(config["device"]).type
     estimated: dict[str, Any] = {}
     if config["mode"] != "off":
         try:
-            estimated = _estimate(config, base, data, chosen)
+            estimated = _estimate(config, base, data, chosen, work and json.loads(work.read_text()))
         except apart.Failed as error:
             console.say(f"preflight: no estimate of the memory ({error}); training starts without")
     estimate.write_text(json.dumps(estimated, indent=1) + "\n")
@@ -54,15 +55,17 @@ def run(
     passed.write_text("training may start\n")
 
 
-def _estimate(config: dict[str, Any], base: Path, data: dict[str, list[Path]], chosen: str) -> dict[str, Any]:
+def _estimate(
+    config: dict[str, Any], base: Path, data: dict[str, list[Path]], chosen: str, work: dict[str, Any] | None
+) -> dict[str, Any]:
     rows = {split: sum(pq.read_metadata(path).num_rows for path in paths) for split, paths in data.items()}
     model = AutoConfig.from_pretrained(base)
     check = Check({**config, "rows": rows}, model, _lengths(base, **data), chosen, machine.capacity(chosen))
     console.note(check.table())
     for note in check.notes():
         console.say(f"preflight: {note}")
-    if chosen == "cuda":
-        for line in _hours(check):
+    if chosen == "cuda" and work:
+        for line in _hours(check, work):
             console.say(f"preflight: {line}")
     problem = check.problem()
     refuses = config["mode"] == "refuse" or (config["mode"] == "auto" and chosen == "cpu")
@@ -73,10 +76,10 @@ def _estimate(config: dict[str, Any], base: Path, data: dict[str, list[Path]], c
     return check.record()
 
 
-def _hours(check: Check) -> list[str]:
+def _hours(check: Check, work: dict[str, Any]) -> list[str]:
     name = machine.gpu_name()
     known = devices.named(name)
-    return hours.said(known, name, known and check.hours(known))
+    return hours.said(known, name, known and check.hours(known, work))
 
 
 def _lengths(base: Path, train: list[Path], sft: list[Path]) -> shapes.Lengths:

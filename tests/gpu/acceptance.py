@@ -16,6 +16,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -273,6 +274,8 @@ def run_command(line: list[str], folder: Path, seconds: float | None = None) -> 
     if status == 0:
         return
     what = f"{line[0]}: status {status}" if status is not None else f"{line[0]}: not through after {seconds:.0f} s"
+    said = re.findall(r"^rlvr \w+: .*", printed.read_text(errors="replace"), re.MULTILINE)
+    what += f"; {said[-1]}" if said else ""
     logs = sorted(folder.rglob("logs/**/*.log"), key=lambda path: path.stat().st_mtime)
     ends = [f"== {path}\n{path.read_text(errors='replace')[-SHOWN:]}" for path in [printed, *logs[-1:]]]
     raise Failed("\n".join([what, *ends]))

@@ -61,6 +61,14 @@ def test_a_failed_command_shows_its_output_and_the_newest_log(tmp_path):
     assert "last of newest" in text and "first of newest" not in text and "older" not in text
 
 
+def test_a_stage_that_fails_is_named_with_its_problem(tmp_path):
+    (tmp_path / "slice.json").write_text("{}")
+    line = ["rlvr", "score", "--config", "slice.json", "--data", "none.parquet", "--completions", "none.parquet"]
+    with pytest.raises(acceptance.Failed) as caught:
+        acceptance.run_command([*line, "--scores", "made/s.parquet", "--manifest", "made/manifest.json"], tmp_path)
+    assert str(caught.value).startswith("rlvr: status 1; rlvr score: none.parquet: is not there\n")
+
+
 def test_a_command_that_takes_too_long_fails(tmp_path):
     with pytest.raises(acceptance.Failed, match="sleep: not through after 0 s"):
         acceptance.run_command(["sleep", "600"], tmp_path, 0.1)

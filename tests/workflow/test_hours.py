@@ -82,6 +82,16 @@ def test_without_vllm_sampling_takes_longer(monkeypatch):
     assert slow > 1.5 * fast
 
 
+def test_a_filter_that_samples_and_pass_at_k_while_training_are_counted(monkeypatch):
+    preset, rate = "qwen2.5-3b-instruct-gsm8k", {"pass_rate": {"samples": 4, "max_completion_tokens": 256}}
+    sampled = clock(monkeypatch, preset, 24, filters=[{"tokens": {"max_prompt": 1024}}, rate]).stages()
+    assert [each.stage for each in sampled] == ["rollouts", "grpo/grpo", "evaluation"]
+    assert 0 < sampled[0].hours < 2
+    evaluate = {"every_steps": 100, "items": 64, "samples": 8, "pass_at": [1]}
+    watched = clock(monkeypatch, preset, 24, grpo={"evaluate": evaluate}).stages()
+    assert total(watched) > total(clock(monkeypatch, preset, 24).stages())
+
+
 def test_rows_that_are_there_are_counted_and_others_said_to_be_unknown(monkeypatch):
     few = {"tasks": {"gsm8k": {"train": 100}}}
     known = clock(monkeypatch, "qwen2.5-3b-instruct-gsm8k", 24, rows={"train": 400}).stages()

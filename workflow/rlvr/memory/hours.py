@@ -32,6 +32,8 @@ MEAN = 0.5
 """Mean completion over the longest there may be."""
 PROMPT = 200
 """Tokens of the mean prompt, where the longest is not shorter."""
+KEPT = 2
+"""Prompts that a filter samples for each that it keeps, where it stops at a number of them."""
 KNOWN_ROWS = {"gsm8k": {"train": 7473, "sft": 7473, "eval": 1319}, "openmath": {"sft": 19000}}
 """Rows of the hub's data where the config takes all: GSM8K's own files, and OpenMathReasoning-mini's page, rounded."""
 
@@ -176,11 +178,12 @@ class Clock:
         seconds = self._decoded(items * wanted["samples"], items, longest, self._shares.get(name), trainer)
         return (times + 1) * seconds
 
-    def _rollouts(self, wanted: dict[str, int]) -> Hours:
+    def _rollouts(self, wanted: dict[str, Any]) -> Hours:
         rows = self._of("train")
         if rows is None:
             return Hours("rollouts", None)
-        return Hours("rollouts", START + self._answered(rows, wanted["samples"], wanted))
+        rows = min(rows, KEPT * wanted["target"]) if wanted["target"] else rows
+        return Hours("rollouts", START + self._answered(rows, wanted["completions"], wanted))
 
     def _evaluation(self) -> Hours:
         work, wanted = self._work, self._settings["evaluation"]

@@ -86,7 +86,7 @@ def work(config: Config, cut: dict[str, dict[str, Any]]) -> dict[str, Any]:
         },
         "sft": {arm: _counted(cut[arm]["trainer"]) for arm in comparison.arms(config) if arm.startswith("sft")},
         "rollouts": [
-            {key: slice_["sampling"][key] for key in ("samples", "batch_size", "max_completion_tokens")}
+            {key: slice_["sampling"][key] for key in ("completions", "target", "batch_size", "max_completion_tokens")}
             for name, slice_ in cut.items()
             if name.startswith("rollouts/")
         ],

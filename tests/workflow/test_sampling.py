@@ -97,6 +97,20 @@ def test_a_difference_that_is_logged_with_the_loss_stops_training(made, tmp_path
     assert not (tmp_path / "policy").exists()
 
 
+def test_steps_that_agree_do_not_excuse_a_later_one_under_dynamic_choice(made, tmp_path, monkeypatch):
+    """Where the trainer logs every tenth step, and dynamic choice joins the metrics of its rounds."""
+    compare, calls = sampling.WatchedTrainer._compare, []
+
+    def later(self, *given):
+        compare(self, *given)
+        calls.append(self.state.global_step)
+        self._metrics["train"][sampling.MEAN][-1] = 0.9 if self.state.global_step == 3 else 0.0
+
+    monkeypatch.setattr(sampling.WatchedTrainer, "_compare", later)
+    with pytest.raises(RlvrError, match=r"differ by 0.9 on average .* at step 4; allowed: 0.5 or less"):
+        run(made, tmp_path, trainer={"max_steps": 5, "logging_steps": 10}, dynamic={"max_rounds": 1, "rest": 0})
+
+
 def test_the_entropy_that_unsloth_does_not_log_is_estimated_from_what_vllm_sampled(monkeypatch):
     logprobs = [[-0.5, -1.5], [None, -1.0]]
     trainer = object.__new__(sampling.WatchedTrainer)

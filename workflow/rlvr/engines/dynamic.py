@@ -155,7 +155,10 @@ class DynamicTrainer(WatchedTrainer):
         metrics = self._metrics["train"]
         for key in dict.fromkeys(key for each in rounds for key in each.metrics):
             value = _joined(key, [(len(each.useful), each.metrics[key]) for each in rounds if key in each.metrics])
-            metrics[key] = [value] if key == "num_tokens" else [*metrics[key], value]
+            if key == "num_tokens":
+                metrics[key] = [value]
+            else:
+                metrics[key].append(value)
         metrics["dynamic/useful_groups"].append(min(_useful(rounds), wanted) / wanted)
         metrics["dynamic/sampled_groups"].append(sum(len(each.useful) for each in rounds) / wanted)
         metrics["dynamic/rounds"].append(len(rounds) - 1.0)

@@ -48,8 +48,9 @@ def test_an_experiment_that_unsloth_would_change_goes_without_it_as_a_whole():
     assert "grpo.dynamic (variant 'other')" in obstacle(_variants({}, {"max_rounds": 3}), False)
     assert "the adaptive entropy bonus (variant 'other')" in obstacle(_variants({"use_adaptive_entropy": True}), False)
     assert obstacle(_variants({"entropy_coef": 0.01}), False) is None, "tests/contracts: the same loss as TRL's"
-    assert "bf16: false ('other') would be switched on" in obstacle(_variants({"bf16": False}), False)
-    assert "bf16: false ('batch8')" in obstacle(_variants({}), True, {"sft": {}, "batch8": {"bf16": False}})
+    assert "bf16: false (variant 'other') would be switched on" in obstacle(_variants({"bf16": False}), False)
+    assert "bf16: false (sft 'batch8')" in obstacle(_variants({}), True, {"sft": {}, "batch8": {"bf16": False}})
+    assert "(variant 'other')" in obstacle(_variants({"bf16": False}), True, {"other": {}})
     assert obstacle(_variants({"bf16": False, "fp16": True}), False) is None
 
 

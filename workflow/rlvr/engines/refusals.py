@@ -21,9 +21,10 @@ def unsloth_obstacle(
             return f"beta {options['beta']:g} (variant {name!r}) would pull to the base, not to the SFT policy"
         if options.get("use_adaptive_entropy"):
             return f"the adaptive entropy bonus (variant {name!r}) does nothing in Unsloth's loss on a GPU"
-    for name, options in {**{name: each["trainer"] for name, each in variants.items()}, **(sft or {})}.items():
+    trainers = [(f"variant {name!r}", variant["trainer"]) for name, variant in variants.items()]
+    for where, options in [*trainers, *((f"sft {name!r}", options) for name, options in (sft or {}).items())]:
         if options.get("bf16") is False and not options.get("fp16"):
-            return f"bf16: false ({name!r}) would be switched on again by Unsloth on a GPU"
+            return f"bf16: false ({where}) would be switched on again by Unsloth on a GPU"
     return None
 
 

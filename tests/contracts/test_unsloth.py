@@ -18,6 +18,7 @@ from package_sources import definition, source, text
 from test_trl_sources import METHODS
 
 from rlvr.engines import unsloth_options
+from rlvr.memory.vllm_share import MOST_AT_ONCE
 
 pytestmark = pytest.mark.unsloth
 
@@ -250,6 +251,7 @@ def test_the_share_of_memory_decides_how_many_sequences_there_are(facts: Facts):
     assert found["0.4"]["max_num_seqs"] == 8 and found["0.6"]["max_num_seqs"] == 32
     assert found["0.6"]["gpu_memory_utilization"] == pytest.approx(0.6 * 23 / 24), "the share is of what is free"
     assert found["24 sequences"]["max_num_seqs"] == 24, "max_num_seqs is passed on"
+    assert found["most"]["max_num_seqs"] == MOST_AT_ONCE, "256 would mean that nothing was asked"
     assert found["0.4"]["logprobs_mode"] == "processed_logprobs", "FlashInfer's sampler is not used in GRPO"
 
 

@@ -13,6 +13,8 @@ from transformers import AutoModelForCausalLM, Qwen3Config
 from unsloth_zoo import vllm_utils
 from vllm.logprobs import Logprob
 
+from rlvr.memory.vllm_share import MOST_AT_ONCE
+
 TOKENS = [5, 6, 7]
 
 
@@ -67,6 +69,7 @@ def _load(share: float, **options: Any) -> Any:
 def asked() -> dict[str, Any]:
     """The arguments of vLLM's engine for a 4B model in 16 bits on 24 GiB."""
     variants = {"0.4": (0.4, {}), "0.6": (0.6, {}), "24 sequences": (0.6, {"max_num_seqs": 24})}
+    variants["most"] = (0.6, {"max_num_seqs": MOST_AT_ONCE})
     wanted = ("gpu_memory_utilization", "max_num_seqs", "max_model_len", "logprobs_mode", "enable_lora", "max_logprobs")
     found = {}
     for name, (share, options) in variants.items():

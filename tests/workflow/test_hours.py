@@ -120,6 +120,7 @@ def test_rows_that_are_there_are_counted_and_others_said_to_be_unknown(monkeypat
         ("Tesla V100-SXM2-32GB", "V100"),
         ("NVIDIA A10", "A10"),
         ("NVIDIA A10G", None),
+        ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", None),
         ("NVIDIA A2", None),
         ("NVIDIA GeForce RTX 4090 D", None),
         ("NVIDIA GeForce RTX 4090 Laptop GPU", None),

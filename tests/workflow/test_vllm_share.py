@@ -85,6 +85,19 @@ def test_training_fits_beside_it_or_the_cache_is_at_its_least(gib, adapter):
     assert found.sequences <= found.wanted
 
 
+def test_a_small_model_gets_no_less_than_is_usual_where_training_fits_beside_it():
+    assert share(80, model="Qwen/Qwen2.5-0.5B-Instruct").share == vllm_share.USUAL
+    assert share(24).share > vllm_share.USUAL
+
+
+def test_the_cache_is_for_what_is_worked_on_at_once():
+    """More is never in flight; and 256 would mean to Unsloth that nothing was asked."""
+    many = share(80, per_device_train_batch_size=16, gradient_accumulation_steps=64)
+    assert (many.wanted, many.at_once, many.sequences) == (1024, 255, 255)
+    fewer = share(80, per_device_train_batch_size=16, gradient_accumulation_steps=32)
+    assert many.share == fewer.share
+
+
 def test_more_memory_holds_no_fewer():
     counts = [share(gib, length=2048).sequences for gib in (10, 12, 16, 20, 24, 32, 48, 80)]
     assert counts == sorted(counts)
@@ -94,7 +107,7 @@ def test_a_model_of_unknown_size_is_said_to_be_one():
     config = published.config(QWEN3)
     config.num_experts = 8
     found = vllm_share.of(config, TRAINER, LORA, "unsloth", LENGTH, 24 * GIB)
-    assert found.share == vllm_share.UNKNOWN and "not known for this model" in found.line()
+    assert found.share == vllm_share.USUAL and "not known for this model" in found.line()
 
 
 def test_grpo_hands_the_share_to_its_engine_and_says_it(tmp_path, monkeypatch, capsys):

@@ -34,5 +34,5 @@ rule preflight:
         sft=lambda w, input: f"--sft {input.sft}" if input.sft else "",
     shell:
         "rlvr memory --config {input.config} --base {input.base} --train {input.train} {params.sft}"
-        " {params.slices} --work {input.work} --estimate {output.estimate} --probe {output.probe} --passed {output.passed}"
-        " --manifest {output.manifest} --log {log}"
+        " {params.slices} --work {input.work} --estimate {output.estimate} --probe {output.probe}"
+        " --passed {output.passed} --manifest {output.manifest} --log {log}"

@@ -71,9 +71,10 @@ class Check:
     @property
     def refused(self) -> bool:
         """Whether a stage is too large whose estimate is of the engine that would train it."""
-        return bool(self._host_problem()) or any(not self._by_unsloth(each.stage) for each in self.too_large)
+        return bool(self.host_problem()) or any(not self._by_unsloth(each.stage) for each in self.too_large)
 
-    def _host_problem(self) -> str | None:
+    def host_problem(self) -> str | None:
+        """One line on export and gate, where they do not fit into the RAM; None where they do."""
         return host.problem(self.host, self._ram, int(self._ram * (1 - self._settings["reserve"])))
 
     def _by_unsloth(self, stage: str) -> bool:
@@ -132,9 +133,9 @@ class Check:
 
     def problem(self) -> str | None:
         """One line on what does not fit; None where all fits."""
-        return "; also, ".join(line for line in (self._device_problem(), self._host_problem()) if line) or None
+        return "; also, ".join(line for line in (self.device_problem(), self.host_problem()) if line) or None
 
-    def _device_problem(self) -> str | None:
+    def device_problem(self) -> str | None:
         """One line on the largest stage that does not fit and what each change would save; None where all fit."""
         if not self.too_large:
             return None

@@ -50,7 +50,9 @@ def _preflight(arguments: argparse.Namespace) -> int:
         print(note)
     for line in _hours(check, cut["hours"], device, named or (asked and devices.of_memory(asked / machine.GIB)), asked):
         print(line)
-    problem = check.problem()
+    problem = check.device_problem() if asked else check.problem()
+    if asked and (note := check.host_problem()):
+        print(f"on a machine with the RAM of this one: {note}")
     print(problem or "all stages fit")
     return 1 if problem else 0
 

@@ -36,8 +36,8 @@ DEVICES = (
     Device("H100", 989, 3350, 80, "NVIDIA H100 data sheet (SXM), half of what it gives with sparsity"),
     Device("H200", 989, 4800, 141, "NVIDIA H200 data sheet (SXM), half of what it gives with sparsity"),
 )
-ANOTHER = {"ti", "super", "d", "laptop", "mobile", "max"}
-"""Words after a name that make it that of another card."""
+ANOTHER = {"ti", "super", "d", "laptop", "mobile", "max", "mig"}
+"""Words after a name that make it that of another card, or of a slice of one."""
 OF_TIER = {8: "RTX 4060", 16: "RTX 4060 Ti", 24: "RTX 4090", 80: "H100"}
 """The GPU that stands for a tier of `config/memory/`, GB."""
 

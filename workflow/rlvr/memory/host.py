@@ -62,5 +62,5 @@ def problem(estimates: list[Estimate], capacity: int, usable: int) -> str | None
     return (
         f"{worst.stage} needs about {worst.needed / GIB:.1f} GiB of this machine's RAM, as it holds the model in "
         f"float32 on the CPU, but of {capacity / GIB:.1f} GiB only {usable / GIB:.1f} may be used; "
-        f"change, in this order: {'; '.join(['add RAM or swap space', *off, 'the base model'])}"
+        f"change, in this order: {'; '.join(['a machine with more RAM', *off, 'the base model'])}"
     )

@@ -119,9 +119,10 @@ class Clock:
         """Rows of a split, of all tasks or of one; None where that is not known."""
         if task is None and self._rows.get(split):
             return self._rows[split]
-        tasks = self._work["rows"]
+        tasks, hub = self._work["rows"], self._work["hub"]
+        known = {name: rows for name, rows in KNOWN_ROWS.items() if name in hub}
         found = [
-            rows[split] if rows[split] is not None else KNOWN_ROWS.get(name, {}).get(split)
+            rows[split] if rows[split] is not None else known.get(name, {}).get(split)
             for name, rows in tasks.items()
             if task in (None, name)
         ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlvr import comparison, trainer_options
-from rlvr.config import Config
+from rlvr.config import Config, task_options
 
 ASSUMED_PROMPT = 256
 KEPT = (
@@ -71,7 +71,8 @@ def of(config: Config, cut: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def work(config: Config, cut: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """What is to be computed, for `hours`: rows by task and split (None: all that there are), runs, cells.
+    """What is to be computed, for `hours`: rows by task and split (None: all that there are), which of the tasks have
+    the hub's, runs, cells.
 
     A slice of its own, as further seeds take no more memory and call for no other probe.
     """
@@ -84,6 +85,7 @@ def work(config: Config, cut: dict[str, dict[str, Any]]) -> dict[str, Any]:
             name: {"train": task.train, "sft": task.sft if config.sft else 0, "eval": task.eval}
             for name, task in config.tasks.items()
         },
+        "hub": [name for name, task in config.tasks.items() if _source(name, task.options) == "hub"],
         "sft": {arm: _counted(cut[arm]["trainer"]) for arm in comparison.arms(config) if arm.startswith("sft")},
         "rollouts": [
             {key: slice_["sampling"][key] for key in ("completions", "target", "batch_size", "max_completion_tokens")}
@@ -100,6 +102,11 @@ def work(config: Config, cut: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "evaluated": sorted({cell.task for cell in found}),
         "evaluate": evaluate and evaluate.model_dump(include=keys),
     }
+
+
+def _source(task: str, options: dict[str, Any]) -> str:
+    """Where a task's items come from; "" for a plugin without a choice."""
+    return getattr(task_options(task, options), "source", "")
 
 
 def _probes(config: Config, warm: str | None, grpo: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:

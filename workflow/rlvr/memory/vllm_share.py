@@ -16,8 +16,9 @@ CONTEXT = 600 * 2**20
 """Of CUDA and its libraries in the process that trains; not measured here."""
 FREE = 0.1
 """Share of the GPU that neither gets, against fragmentation."""
-MOST_AT_ONCE = 256
-"""Completions that vLLM works on at once, its own default: the sampler takes memory for each."""
+MOST_AT_ONCE = 255
+"""Completions that vLLM works on at once: the sampler takes memory for each. To Unsloth 256, vLLM's default, means that
+nothing was asked, and it takes fewer by a table of memory (`load_vllm`)."""
 GRAPHS = 400 * 2**20
 """CUDA graphs, and what vLLM holds outside torch's allocator; an assumption."""
 PROMPT_TOKENS = 8192
@@ -25,8 +26,9 @@ PROMPT_TOKENS = 8192
 SAMPLED = 44
 """Bytes an entry of the vocabulary and completion while vLLM samples, sorted copies included; by the table of measured
 peaks in the source of unsloth_zoo 2026.10.7 (`load_vllm`)."""
-UNKNOWN = 0.4
-"""The share for a model whose sizes are not known."""
+USUAL = 0.4
+"""The share for a model whose sizes are not known, and the least where training fits beside it: the estimate of what
+vLLM needs has not been measured, and memory that nobody uses costs nothing."""
 
 
 @dataclass(frozen=True)
@@ -87,21 +89,21 @@ def of(
     known, given, unsloth = sizes.of(model), trainer.get(KEY), training == "unsloth"
     at_once = min(wanted, MOST_AT_ONCE) if unsloth else wanted  # TRL asks for all of them
     if known is None:
-        return Share(given or UNKNOWN, None, at_once, wanted, group, length, 0, given is None)
+        return Share(given or USUAL, None, at_once, wanted, group, length, 0, given is None)
     held = known.bytes(unsloth and bool(adapter and adapter["load_in_4bit"]))
     usual = held + (2 * known.adapter(adapter["r"]) if unsloth else 0) + _peak(known, at_once)
     sequence = known.cache(length)
     whole = capacity - CONTEXT if unsloth else capacity  # Unsloth takes the share of what is free
     if given is None:
         most = capacity * (1 - FREE) - sum(trained(known, trainer, adapter, unsloth, length).values())
-        wish = usual + wanted * sequence
+        wish = max(usual + min(wanted, at_once) * sequence, min(USUAL * whole, most))
         least = usual + sequence  # with less, vLLM does not start
         share = math.ceil(100 * wish / whole) / 100 if wish <= most else math.floor(100 * most / whole) / 100
         share = min(0.95, max(share, math.ceil(100 * least / whole) / 100))
     else:
         share = given
     fitting = max(0, int((share * whole - usual) // sequence))
-    return Share(share, min(fitting, wanted), at_once, wanted, group, length, held, given is None)
+    return Share(share, min(fitting, wanted, at_once), at_once, wanted, group, length, held, given is None)
 
 
 def _peak(known: sizes.Sizes, at_once: int) -> int:

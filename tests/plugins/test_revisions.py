@@ -320,3 +320,8 @@ def test_the_workflow_looks_up_what_the_preset_leaves_out_and_makes_anew_what_an
     assert "Nothing to be done" in run(offline="0") and hub.asked == [f"datasets/{DATA}@main"]
     lock.write_text(lock.read_text().replace(OLD, NEW))
     assert re.search(r"^data +1$", run("--dry-run"), re.MULTILINE)
+
+
+def test_commands_that_run_no_job_look_nothing_up():
+    assert revisions.runs_nothing(["snakemake", "--summary"]) and revisions.runs_nothing(["snakemake", "--unlock"])
+    assert not revisions.runs_nothing(["snakemake", "--cores", "1", "--resources", "gpu=1"])

@@ -29,6 +29,12 @@ HEAD = """\
 # The commits of the branches and tags that configs name, each looked up once: by the first run, or by `rlvr lock`.
 # `rlvr lock --update NAME` moves one. Keep this file in git, beside the configs; docs/models.md says more.
 """
+LOOKS = {
+    *("--dag", "--rulegraph", "--filegraph", "--d3dag", "--summary", "-S", "--detailed-summary", "-D", "--unlock"),
+    *("--lint", "--touch", "-t", "--list-rules", "--list", "-l", "--list-target-rules", "--lt", "--cleanup-metadata"),
+    *("--list-input-changes", "--list-params-changes", "--list-code-changes", "--delete-all-output", "--cm"),
+}
+"""Options of snakemake with which it runs no job."""
 _NAME = re.compile(r"(model|dataset)s/[^@\s]+@[^@\s]+")
 
 
@@ -136,6 +142,11 @@ def required(config: Config, lock: Path = LOCK) -> dict[str, str]:
     if {each.name for each in named(config)} - known(config, lock).keys():
         _change(config, lock, set())
     return known(config, lock)
+
+
+def runs_nothing(arguments: Iterable[str]) -> bool:
+    """Whether snakemake's command line runs no job, so that nothing has to be looked up."""
+    return not LOOKS.isdisjoint(arguments)
 
 
 def unlocked(config: Config, lock: Path = LOCK) -> list[str]:

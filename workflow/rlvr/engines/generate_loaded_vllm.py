@@ -16,13 +16,16 @@ def capacity(trainer: Any) -> dict[str, float]:
     """What a GRPOTrainer's colocated engine came to; empty where vLLM does not sample, or on a server.
 
     `share` of the GPU's memory, which Unsloth may have lowered until the engine started, and `completions_at_once`, how
-    many at their longest its cache holds.
+    many at their longest its cache holds and it works on; left out where vLLM does not say.
     """
     llm = getattr(getattr(trainer, "vllm_generation", None), "llm", None)
     if llm is None:
         return {}
-    cache = llm.llm_engine.vllm_config.cache_config
-    return {"share": cache.gpu_memory_utilization, "completions_at_once": round(cache.kv_cache_max_concurrency, 1)}
+    config = llm.llm_engine.vllm_config
+    found, fitting = {"share": config.cache_config.gpu_memory_utilization}, config.cache_config.kv_cache_max_concurrency
+    if fitting is not None:
+        found["completions_at_once"] = min(int(fitting), config.scheduler_config.max_num_seqs)
+    return found
 
 
 class LoadedVllmEngine:

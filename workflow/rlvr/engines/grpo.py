@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import set_seed
 from datasets import Dataset
-from transformers import set_seed
 from trl import GRPOConfig, GRPOTrainer
 
 from rlvr import console, digests, protocol, protocol_lock, provenance, tables
@@ -110,13 +110,11 @@ def train(
                 max_logp_difference=config["max_logp_difference"],
             )
         if capacity := generate_loaded_vllm.capacity(trainer):
-            console.say(
-                "grpo: vLLM started with {share:g} of the GPU; {completions_at_once:g} completions fit".format(
-                    **capacity
-                )
-            )
+            fitting = capacity.get("completions_at_once", "an unknown number of")
+            console.say(f"grpo: vLLM started with {capacity['share']:g} of the GPU: {fitting} completions at once")
         if arguments.use_vllm:
-            set_seed(config["seed"])  # a colocated engine sets it to 0 as it starts, and draws by the same RNG state
+            # A colocated engine sets it to 0 as it starts, and draws by the same RNG state.
+            set_seed(config["seed"], device_specific=True)
         models.require_ends_of(base, trainer.model, trainer.processing_class)
         met = protocol_lock.meet(
             [*rows, *items],

@@ -22,7 +22,6 @@ from rlvr.doctor import packages as pinned
 PYTHONS = ((3, 11), (3, 12))
 ENGINES = ("unsloth", "vllm", "4-bit")
 COMMANDS = {"snakemake": "--version", "rlvr": "--help"}
-CUDA = Path("/usr/local/cuda")
 SECONDS = 300.0
 
 IMPORTS = """
@@ -124,13 +123,12 @@ def _run(line: list[str]) -> str | None:
 
 def machine(configs: list[dict[str, Any]], folder: Path) -> list[Line]:
     """What the parts with these configs need of device, engines, compiler and disk. folder: where they will run."""
-    from rlvr import availability, user_cache
+    from rlvr import availability, nvidia, user_cache
     from rlvr.doctor import diagnosis, needs, trials
-    from rlvr.doctor import machine as hardware
 
     asked = set().union(*map(needs.of, configs))
     installed = {part for part in ENGINES if not availability.missing(part)}
-    on_gpu = availability.NVIDIA.exists() or bool(hardware.gpus())
+    on_gpu = availability.NVIDIA.exists() or bool(nvidia.gpus())
     # what `auto` takes there; and what the agreement of the engines is measured with
     used = installed if on_gpu else installed & (asked | ({"vllm"} if "smollm2" in asked else set()))
     needed = asked | used | ({"cuda"} if on_gpu else set())
@@ -143,7 +141,7 @@ def machine(configs: list[dict[str, Any]], folder: Path) -> list[Line]:
     findings += [diagnosis.disk(folder, user_cache.folder())]
     findings += diagnosis.engines({"transformers": {}, **answers}, pinned.installed("trl"))
     lines += [_line(each, needed) for each in findings if each.part in needed or on_gpu]
-    lines += [*compiler(), nvcc()] if on_gpu else []
+    lines += compiler() if on_gpu else []
     return lines + (smollm2() if "smollm2" in asked else [])
 
 
@@ -192,16 +190,3 @@ def compiler() -> list[Line]:
         text = f"{found} finds no Python.h in {include}; Triton builds with it; install Python's headers (python3-dev)"
         return [Line("lack", "compiler", text)]
     return [Line("ok", "compiler", f"{found}, with {include}/Python.h")]
-
-
-def nvcc() -> Line:
-    """Whether the compiler of CUDA is where vLLM and FlashInfer look for it; they need it for FlashInfer's sampler."""
-    homes = [Path(os.environ[name]) for name in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(name)]
-    on_path = [Path(found)] if (found := shutil.which("nvcc")) else []
-    for file in [*(home / "bin/nvcc" for home in homes), *on_path, CUDA / "bin/nvcc"]:
-        if os.access(file, os.X_OK):
-            return Line("ok", "nvcc", str(file))
-    said = os.environ.get("VLLM_USE_FLASHINFER_SAMPLER")
-    follows = f"set to {said}" if said else "to be set to 0, unless the engine does so"
-    text = f"none at CUDA_HOME, on the PATH or in {CUDA}, so vLLM can't build FlashInfer's sampler"
-    return Line("note", "nvcc", f"{text}; VLLM_USE_FLASHINFER_SAMPLER is {follows}")

@@ -11,7 +11,8 @@ import host
 import pytest
 import rehearse
 
-from rlvr.doctor import machine, trials
+from rlvr import nvidia
+from rlvr.doctor import trials
 
 SMALL = {"base": {"model": "tiny"}}
 
@@ -80,11 +81,10 @@ def test_a_package_that_does_not_import_is_a_line_with_the_first_cause(monkeypat
 
 @pytest.fixture
 def bare(monkeypatch, tmp_path):
-    """No nvcc, and no variable that says where one is."""
+    """No compiler, and no variable that says where one is."""
     for name in ("CUDA_HOME", "CUDA_PATH", "CC", "VLLM_USE_FLASHINFER_SAMPLER"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    monkeypatch.setattr(host, "CUDA", tmp_path / "cuda")
     return monkeypatch
 
 
@@ -93,17 +93,6 @@ def program(file: Path) -> Path:
     file.write_text("#!/bin/sh\nexit 1\n")
     file.chmod(0o755)
     return file
-
-
-@pytest.mark.parametrize("variable", ["CUDA_HOME", "CUDA_PATH", None, "PATH"])
-def test_nvcc_is_looked_for_where_vllm_looks(bare, tmp_path, variable):
-    assert host.nvcc().mark == "note" and "VLLM_USE_FLASHINFER_SAMPLER is to be set to 0" in host.nvcc().text
-    bare.setenv("VLLM_USE_FLASHINFER_SAMPLER", "0")
-    assert host.nvcc().text.endswith("is set to 0")
-    file = program((tmp_path if variable in ("CUDA_HOME", "PATH") else tmp_path / "cuda") / "bin/nvcc")
-    if variable not in (None, "PATH"):
-        bare.setenv(variable, str(file.parents[1]))
-    assert host.nvcc() == host.Line("ok", "nvcc", str(file))
 
 
 def test_what_triton_compiles_with_is_tried(bare, tmp_path):
@@ -122,14 +111,13 @@ def test_a_gpu_that_torch_can_not_use_is_a_lack_and_without_one_nothing_is_asked
     )
     monkeypatch.setattr(host, "imports", list)
     monkeypatch.setattr(host, "ENGINES", ())
-    for name in ("nvcc", "compiler"):
-        monkeypatch.setattr(host, name, lambda name=name: host.Line("ok", name, "") if name == "nvcc" else [])
-    monkeypatch.setattr(machine, "gpus", list)
+    monkeypatch.setattr(host, "compiler", list)
+    monkeypatch.setattr(nvidia, "gpus", list)
     monkeypatch.setattr("rlvr.availability.NVIDIA", tmp_path / "none")
-    assert not {"cuda", "nvcc"} & set(marks(host.machine([SMALL], tmp_path)))
-    monkeypatch.setattr(machine, "gpus", lambda: ["GPU 0: one"])
+    assert "cuda" not in set(marks(host.machine([SMALL], tmp_path)))
+    monkeypatch.setattr(nvidia, "gpus", lambda: ["GPU 0: one"])
     found = host.machine([SMALL], tmp_path)
-    assert marks(found)["cuda"] == "lack" and "nvcc" in marks(found)
+    assert marks(found)["cuda"] == "lack"
     assert any("the driver is too old" in line.text for line in found)
 
 

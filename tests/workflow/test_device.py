@@ -42,10 +42,20 @@ def test_a_driver_too_old_for_torch_stops_the_run_and_is_named(old_driver, wante
     said = rf"^device: {wanted}, but .* can't use {re.escape(H100)} \(The NVIDIA driver on your system is too old"
     with pytest.raises(RlvrError, match=said) as raised:
         device.choose(wanted)
-    assert "the driver is 550.54.15, CUDA 13.0 needs 580 or newer; install that driver, or set device: cpu" in str(
+    assert "the driver is 550.54.15, CUDA 13.0 needs 580 or newer: install that, or set device: cpu" in str(
         raised.value
     )
     assert "\n" not in str(raised.value)
+
+
+def test_a_driver_that_is_new_enough_is_not_blamed(old_driver, monkeypatch):
+    monkeypatch.setattr(nvidia, "driver", lambda: "590.10")
+    monkeypatch.setenv(nvidia.VISIBLE, "7")
+    with pytest.raises(RlvrError, match=r"; CUDA_VISIBLE_DEVICES is '7', of 1: set it to one that is there, or set"):
+        device.choose("auto")
+    monkeypatch.delenv(nvidia.VISIBLE)
+    with pytest.raises(RlvrError, match=r"; look at the driver \(590.10\), or set device: cpu"):
+        device.choose("auto")
 
 
 def test_a_torch_for_the_cpu_beside_a_gpu_stops_the_run(old_driver, monkeypatch):
@@ -54,7 +64,7 @@ def test_a_torch_for_the_cpu_beside_a_gpu_stops_the_run(old_driver, monkeypatch)
         device.choose("auto")
 
 
-@pytest.mark.parametrize("hide", ["", "-1"])
+@pytest.mark.parametrize("hide", ["", "-1", "NoDevFiles"])
 def test_a_gpu_that_the_user_hides_or_does_not_want_is_left_alone(old_driver, monkeypatch, hide):
     assert device.choose("cpu").type == "cpu"
     monkeypatch.setenv(nvidia.VISIBLE, hide)
@@ -71,6 +81,34 @@ def test_the_doctor_counts_a_gpu_that_auto_would_stop_at(old_driver, monkeypatch
     assert "cuda" not in examination.examine([], tmp_path)["lacking"]
 
 
+@pytest.fixture
+def gpu_file(tmp_path, monkeypatch):
+    """The device file of a GPU, whose driver no tool can ask."""
+    (tmp_path / "nvidia0").touch()
+    monkeypatch.setattr(nvidia, "DEV", tmp_path)
+    monkeypatch.setattr(nvidia, "_smi", lambda *arguments: [])
+    return tmp_path / "nvidia0"
+
+
+def test_a_device_file_counts_where_it_may_be_opened(gpu_file, monkeypatch):
+    assert nvidia.gpus() == [f"GPU {gpu_file}"]
+    monkeypatch.setattr(nvidia.os, "access", lambda file, mode: False)
+    assert nvidia.gpus() == []
+
+
+def test_slices_count_instead_of_the_gpu_that_they_are_cut_from(monkeypatch):
+    slices = ["  MIG 1g.10gb Device 0: (UUID: MIG-a)", "  MIG 1g.10gb Device 1: (UUID: MIG-b)"]
+    monkeypatch.setattr(nvidia, "_smi", lambda *arguments: [H100, *slices])
+    assert nvidia.gpus() == [line.strip() for line in slices]
+
+
+def test_a_machine_without_a_gpu_gets_no_variable(monkeypatch, tmp_path):
+    monkeypatch.setattr(nvidia, "DEV", tmp_path)
+    monkeypatch.delenv(nvidia.VISIBLE, raising=False)
+    nvidia.use_one()
+    assert nvidia.visible() is None
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -84,7 +122,7 @@ def test_the_doctor_counts_a_gpu_that_auto_would_stop_at(old_driver, monkeypatch
         ({"WORLD_SIZE": "2"}, None),
     ],
 )
-def test_a_process_uses_one_gpu_unless_it_was_launched_as_one_of_several(monkeypatch, before, after):
+def test_a_process_uses_one_gpu_unless_it_was_launched_as_one_of_several(gpu_file, monkeypatch, before, after):
     for name in (nvidia.VISIBLE, *nvidia.LAUNCHED):
         monkeypatch.delenv(name, raising=False)
     for name, value in before.items():
@@ -96,7 +134,8 @@ def test_a_process_uses_one_gpu_unless_it_was_launched_as_one_of_several(monkeyp
 def test_a_stage_leaves_one_gpu_before_anything_can_use_cuda():
     """In a process of its own, as CUDA_VISIBLE_DEVICES counts when CUDA is first asked."""
     program = (
-        "import sys; from rlvr import nvidia\n"
+        "import sys; from rlvr import cli, nvidia\n"
+        "nvidia._there = lambda: True\n"
         "def execute(name, arguments): print(nvidia.visible(), 'torch' in sys.modules)\n"
         "cli._execute = execute\n"
         "sys.exit(cli.main(['score', '--config', 'c', '--data', 'd', '--completions', 'e', '--scores', 's',"

@@ -12,13 +12,19 @@ LAUNCHED = ("WORLD_SIZE", "LOCAL_RANK")
 DRIVERS = {13: 580, 12: 525}
 """Oldest driver for each major release of CUDA; NVIDIA's table of CUDA compatibility."""
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+DEV = Path("/dev")
 DEFAULT_CUDA = Path("/usr/local/cuda")
 
 
 def gpus() -> list[str]:
-    """The GPUs, and slices of them, that the driver lists; a device file stands for one where no tool can ask it."""
-    listed = [line.strip() for line in _smi("-L") if line.strip().startswith(("GPU ", "MIG "))]
-    return listed or [f"GPU {file}" for file in sorted(map(str, Path("/dev").glob("nvidia[0-9]*")))]
+    """The GPUs that the driver lists, or the slices of those that are cut into slices.
+
+    Where no tool can ask it, a device file that this process may open stands for one.
+    """
+    listed = [line.strip() for line in _smi("-L")]
+    slices = [line for line in listed if line.startswith("MIG ")]
+    found = slices or [line for line in listed if line.startswith("GPU ")]
+    return found or [f"GPU {file}" for file in sorted(DEV.glob("nvidia[0-9]*")) if os.access(file, os.R_OK | os.W_OK)]
 
 
 def driver() -> str:
@@ -41,7 +47,13 @@ def visible() -> str | None:
 
 def hidden() -> bool:
     """Whether the user keeps all GPUs from this process."""
-    return visible() in ("", "-1")
+    return visible() in ("", "-1", "NoDevFiles")  # the last by older releases of Slurm
+
+
+def driver_too_old(cuda: str) -> bool:
+    """Whether the driver is older than a CUDA release such as 13.0 needs; False where that is not known."""
+    oldest, major = DRIVERS.get(int(cuda.partition(".")[0])), driver().partition(".")[0]
+    return oldest is not None and major.isdigit() and int(major) < oldest
 
 
 def oldest_driver(cuda: str) -> str:
@@ -66,6 +78,11 @@ def use_one() -> None:
     To be called before anything uses CUDA. With several, transformers' Trainer would wrap the model in DataParallel
     and multiply the batch.
     """
-    if any(name in os.environ for name in LAUNCHED) or hidden():
+    if any(name in os.environ for name in LAUNCHED) or hidden() or not _there():
         return
     os.environ[VISIBLE] = (visible() or "0").split(",")[0].strip()
+
+
+def _there() -> bool:
+    """Whether this machine has device files of a GPU, under WSL too."""
+    return any(DEV.glob("nvidia*")) or (DEV / "dxg").exists()

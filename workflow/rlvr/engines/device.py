@@ -35,14 +35,14 @@ def decide(wanted: str) -> torch.device:
     if wanted == "auto":
         reason = "auto: CUDA is there" if there else "auto: no CUDA device"
         wanted = "cuda" if there else "cpu"
-    console.note(f"device: {wanted}; {reason}")
+    threads = f" ({torch.get_num_threads()} threads)" if wanted == "cpu" else ""
+    console.note(f"device: {wanted}{threads}; {reason}")
     return torch.device(wanted)
 
 
 def describe(device: torch.device) -> None:
-    """Says which GPU it is, or how many threads the CPU has; initialises CUDA."""
+    """Says which GPU it is; initialises CUDA."""
     if device.type != "cuda":
-        console.note(f"device: {torch.get_num_threads()} threads")
         return
     console.note(f"device: {torch.cuda.get_device_name()}")
     if len(listed := nvidia.gpus()) > 1:
@@ -64,8 +64,10 @@ def _obstacle() -> str:
         why = "it sees no device"
     except (RuntimeError, AssertionError) as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return (
-        f"torch {torch.__version__} can't use {gpus[0]} ({why}): the driver is {nvidia.driver()}, CUDA "
-        f"{torch.version.cuda} needs {nvidia.oldest_driver(torch.version.cuda)}; install that driver, or set device: "
-        f"cpu (--config device=cpu)"
-    )
+    cure = f"look at the driver ({nvidia.driver()})"
+    if nvidia.driver_too_old(torch.version.cuda):
+        needed = nvidia.oldest_driver(torch.version.cuda)
+        cure = f"the driver is {nvidia.driver()}, CUDA {torch.version.cuda} needs {needed}: install that"
+    elif nvidia.visible() is not None:
+        cure = f"{nvidia.VISIBLE} is {nvidia.visible()!r}, of {len(gpus)}: set it to one that is there"
+    return f"torch {torch.__version__} can't use {gpus[0]} ({why}); {cure}, or set device: cpu (--config device=cpu)"

@@ -36,7 +36,11 @@ try:
     dvc_settings.check(Path("."))
     _files = workflow.config_settings.configfiles or [Path("config/config.yaml")]
     _named = experiment_config.read(_files, workflow.config_settings.config)
-    if workflow.is_main_process and not workflow.output_settings.dryrun and not revisions.runs_nothing(sys.argv):
+    if (
+        workflow.is_main_process
+        and not workflow.output_settings.dryrun
+        and not revisions.runs_nothing(sys.argv)
+    ):
         _commits = revisions.required(_named)
     else:
         _commits = revisions.known(_named)

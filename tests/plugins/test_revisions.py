@@ -298,12 +298,12 @@ def test_the_workflow_looks_up_what_the_preset_leaves_out_and_makes_anew_what_an
     checkout = copy_checkout(tmp_path / "checkout")
     target = "results/qwen2_5-0_5b-instruct-gsm8k/data/openmath/raw/manifest.json"
     lock, manifest = checkout / revisions.LOCK, checkout / target
-    command = f"snakemake --cores 1 --resources gpu=1 --configfile {PRESET}\n"
-    assert command in (ROOT / PRESET).read_text()
+    tier = "config/memory/8gb.yaml"
+    assert f"snakemake --cores 1 --resources gpu=1 --configfile {PRESET} {tier}\n" in (ROOT / PRESET).read_text()
     env = {"HF_ENDPOINT": test_hub.url(hub), "HF_HOME": str(tmp_path / "home")}
 
     def run(*words: str, check: bool = True, offline: str = "1") -> str:
-        words = (target, *words, "--resources", "gpu=1", "--configfile", PRESET)
+        words = (target, *words, "--resources", "gpu=1", "--configfile", PRESET, tier)
         return snakemake(checkout, *words, check=check, **env, HF_HUB_OFFLINE=offline).stdout
 
     shipped = lock.read_text()
@@ -320,6 +320,9 @@ def test_the_workflow_looks_up_what_the_preset_leaves_out_and_makes_anew_what_an
     assert "Nothing to be done" in run(offline="0") and hub.asked == [f"datasets/{DATA}@main"]
     lock.write_text(lock.read_text().replace(OLD, NEW))
     assert re.search(r"^data +1$", run("--dry-run"), re.MULTILINE)
+    lock.write_text(shipped)
+    run("--summary")
+    assert lock.read_text() == shipped, "nothing is looked up where no job runs"
 
 
 def test_commands_that_run_no_job_look_nothing_up():

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -126,6 +127,10 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_weights(made, tmp_path, mon
     assert list((tmp_path / "killed").rglob(checkpoints.SEAL))
     assert equal(weights_of(run(made, tmp_path / "killed", **changes)), whole)
     assert not (tmp_path / "killed" / checkpoints.FOLDER).exists(), "checkpoints go once the run is whole"
+    name = "metrics.parquet" if stage == "sft" else "m.parquet"
+    metrics = [pd.read_parquet(tmp_path / folder / name) for folder in ("whole", "killed")]
+    timed = ["step_time", "sampling_time"]
+    pd.testing.assert_frame_equal(*(each.drop(columns=timed, errors="ignore") for each in metrics), check_exact=True)
     if stage == "grpo":
         rows = [tables.read(tmp_path / folder / "c.parquet") for folder in ("whole", "killed")]
         assert rows[0] == rows[1], "what was sampled before the kill is kept"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from rlvr import protocol, protocol_lock, provenance, tables
 from rlvr.engines import checkpoints, lengths, models, reporting, sft_data, training
 from rlvr.engines.frozen import Frozen
 from rlvr.engines.loading import Engine, Request, load
+
+COUNT = "tokens.json"
 
 
 def train(
@@ -60,7 +63,14 @@ def train(
         sft_data.require_apart(trainer)
         tokens, with_loss = sft_data.count_loss(trainer, len(rows))
         shown = {"loss": "loss", "mean_token_accuracy": "accuracy"}
-        held = training.train(trainer, folder, training.Progress("sft", shown), Frozen(trainer.model, base))
+        held = training.train(
+            trainer,
+            folder,
+            training.Progress("sft", shown),
+            Frozen(trainer.model, base),
+            save=lambda checkpoint: _save_count(trainer, checkpoint / COUNT),
+            load=lambda checkpoint: _load_count(trainer, checkpoint / COUNT),
+        )
         models.save_policy(trainer.model, tokenizer, policy)
         training.write_metrics(trainer, metrics)
     return {
@@ -71,3 +81,12 @@ def train(
         **training.facts(trainer),
         **held,
     }
+
+
+def _save_count(trainer: SFTTrainer, file: Path) -> None:
+    """Of the tokens trained on so far, the metric `num_tokens`, which TRL begins anew when a run is resumed."""
+    file.write_text(json.dumps(trainer._total_train_tokens), encoding="utf-8")
+
+
+def _load_count(trainer: SFTTrainer, file: Path) -> None:
+    trainer._total_train_tokens = json.loads(file.read_text(encoding="utf-8"))

@@ -150,7 +150,7 @@ def facts(trainer: Any) -> dict[str, Any]:
 
 
 def write_metrics(trainer: Any, path: Path) -> None:
-    """One row a logged step, the columns as TRL names them."""
+    """One row a logged step, the columns as TRL names them, in one order whether the run was resumed or not."""
     rows = [entry for entry in trainer.state.log_history if "train_runtime" not in entry]
     frame = pd.DataFrame(rows) if rows else pd.DataFrame({"step": pd.Series(dtype="int64")})
-    frame.to_parquet(path, index=False)
+    frame[sorted(frame.columns)].to_parquet(path, index=False)

@@ -13,7 +13,17 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlvr import circumstances, console, nvidia, plugin_commands, protocol, protocol_lock, provenance, revisions
+from rlvr import (
+    circumstances,
+    console,
+    nvidia,
+    plugin_commands,
+    protocol,
+    protocol_lock,
+    provenance,
+    revisions,
+    slice_files,
+)
 from rlvr.auditing import command as auditing
 from rlvr.doctor import command as doctor
 from rlvr.errors import RlvrError
@@ -138,7 +148,7 @@ def _run_stage(arguments: argparse.Namespace) -> int:
             traceback.clear_frames(error.__traceback__)  # tensors, where memory ran out
             traceback.print_exc()
             first = (str(error).splitlines() or [""])[0]
-            known = oom.line(error, name, json.loads(arguments.config.read_text()))
+            known = oom.line(error, name, slice_files.read(arguments.config, name))
             console.say(f"rlvr {name}: {known or f'{type(error).__name__}: {first}'}{where}")
         else:
             return 0
@@ -152,7 +162,7 @@ def _execute(name: str, arguments: argparse.Namespace) -> None:
         for item in (*stage.inputs, *stage.outputs)
         if getattr(arguments, key := item.rstrip(MARKS)) is not None
     }
-    config = json.loads(arguments.config.read_text())
+    config = slice_files.read(arguments.config, name)
     for output in stage.outputs:
         if not values[output].resolve().is_relative_to(arguments.manifest.parent.resolve()):
             raise RlvrError(f"--manifest: must lie in a folder above --{output} ({values[output]})")

@@ -33,6 +33,7 @@ PRESENTATION = {
     "rlvr.protocol_lock",
     "rlvr.provenance",
     "rlvr.sections",
+    "rlvr.slice_files",
     "rlvr.trackers",
     "rlvr_plugins",
     "rlvr_plugins.hookspecs",

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rlvr import console, trainer_options
+from rlvr import console, slice_files, trainer_options
 from rlvr.engines import choice, device
 from rlvr.errors import RlvrError
 from rlvr.memory import longest, oom
@@ -43,7 +43,9 @@ def run(
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
     try:
         for (stage, name), file in zip(probes, slices, strict=True):
-            manifest, seconds = _steps(stage, json.loads(file.read_text()), base, data, folder / name)
+            manifest, seconds = _steps(
+                stage, slice_files.read(file, stage.partition("/")[0]), base, data, folder / name
+            )
             on_gpu = manifest.get("peak_device_memory_bytes")
             measured, left_out = (on_gpu, UNSEEN_ON_GPU) if on_gpu else (manifest["peak_memory_bytes"], UNSEEN)
             known = estimated[stage]

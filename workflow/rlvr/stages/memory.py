@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from transformers import AutoConfig
 
-from rlvr import console
+from rlvr import console, slice_files
 from rlvr.engines import device
 from rlvr.engines.lengths import Lengths
 from rlvr.errors import RlvrError
@@ -41,7 +41,7 @@ def run(
     estimated: dict[str, Any] = {}
     if config["mode"] != "off":
         try:
-            estimated = _estimate(config, base, data, chosen, work and json.loads(work.read_text()))
+            estimated = _estimate(config, base, data, chosen, work and slice_files.read(work, "memory"))
         except apart.Failed as error:
             console.say(f"preflight: no estimate of the memory ({error}); training starts without")
     estimate.write_text(json.dumps(estimated, indent=1) + "\n")

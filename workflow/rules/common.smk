@@ -22,12 +22,15 @@ from rlvr import (
     gguf,
     provenance,
     revisions,
+    snakemake_dag,
     trackers,
 )
 from rlvr import second_opinions as opinions
 from rlvr import slices as experiment_slices
 from rlvr.errors import RlvrError
 from rlvr_plugins.manager import catalogue
+
+snakemake_dag.correct()
 
 # One order of sets in every stage, whatever a plugin does with it.
 os.environ.setdefault("PYTHONHASHSEED", "0")
@@ -196,6 +199,11 @@ def gate_of(wildcards):
 
 
 def print_summary():
+    """The tables, where this run brought them up to date; otherwise a line that they may be of older results."""
     summary = Path(f"results/{config_.experiment}/report/summary.txt")
-    if summary.is_file():
-        print(f"\n{summary.read_text()}", end="")
+    if not summary.is_file():
+        return
+    if snakemake_dag.holds(workflow.dag, str(summary)):
+        print(f"\n{summary.read_text(encoding='utf-8')}", end="")
+    else:
+        print(f"{summary.parent} is no part of this run and may be of older results; `snakemake` brings it up to date")

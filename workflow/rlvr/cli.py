@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlvr import (
+    attempt_logs,
     circumstances,
     console,
     nvidia,
@@ -133,10 +134,11 @@ def _run_stage(arguments: argparse.Namespace) -> int:
     if "OMP_NUM_THREADS" in os.environ:  # set by snakemake; the tokenizers would take every core
         os.environ.setdefault("RAYON_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
     nvidia.use_one()
-    with console.quiet(arguments.log):
-        where = f"; log: {arguments.log}" if arguments.log else ""
-        if arguments.log:
-            console.say(f"{name}: {arguments.manifest.parent}")
+    with console.quiet(arguments.log) as log:
+        where = f"; log: {log}" if log else ""
+        if log:
+            earlier = attempt_logs.earlier(arguments.log, log)
+            console.say(f"{name}: {arguments.manifest.parent}" + (f"; the log before: {earlier}" if earlier else ""))
         try:
             _execute(name, arguments)
         except (RlvrError, PluginError) as error:
@@ -151,6 +153,8 @@ def _run_stage(arguments: argparse.Namespace) -> int:
             known = oom.line(error, name, slice_files.read(arguments.config, name))
             console.say(f"rlvr {name}: {known or f'{type(error).__name__}: {first}'}{where}")
         else:
+            if log:
+                attempt_logs.succeeded(arguments.log, log)
             return 0
     return 1
 

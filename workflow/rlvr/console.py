@@ -10,28 +10,31 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from rlvr import attempt_logs
+
 _screen = sys.stderr
 SECONDS_BETWEEN_LINES = 15.0
 
 
 @contextmanager
-def quiet(log: Path | None) -> Iterator[None]:
+def quiet(log: Path | None) -> Iterator[Path | None]:
     """Sends standard output and error, at file level, to `log`; `say` and `bar` keep the screen.
 
+    Gives the file that is written, which has a second name (`attempt_logs.start`).
     Libraries print from C++ and from child processes too, hence the file descriptors.
     """
     global _screen
     if log is None:
-        yield
+        yield None
         return
-    log.parent.mkdir(parents=True, exist_ok=True)
+    name = attempt_logs.start(log)
     saved = [os.dup(1), os.dup(2)]
     before, _screen = _screen, os.fdopen(os.dup(2), "w", buffering=1)
-    with log.open("ab") as file:
+    with name.open("ab") as file:
         sys.stdout.flush(), sys.stderr.flush()
         os.dup2(file.fileno(), 1), os.dup2(file.fileno(), 2)
         try:
-            yield
+            yield name
         finally:
             sys.stdout.flush(), sys.stderr.flush()
             os.dup2(saved[0], 1), os.dup2(saved[1], 2)

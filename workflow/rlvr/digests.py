@@ -20,6 +20,7 @@ from rlvr.provenance import versions
 from rlvr_plugins.manager import PluginError, catalogue
 
 PRESENTATION = {
+    "rlvr.attempt_logs",
     "rlvr.base_section",
     "rlvr.cli",
     "rlvr.config",

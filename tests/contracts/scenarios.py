@@ -38,7 +38,7 @@ from peft import LoraConfig, get_peft_model  # noqa: E402
 from transformers import AutoModelForCausalLM  # noqa: E402
 from unsloth_zoo import empty_model, vllm_utils  # noqa: E402
 
-from rlvr import tiny, trainer_options  # noqa: E402
+from rlvr import tiny, trainer_values  # noqa: E402
 from rlvr.engines import models  # noqa: E402
 from rlvr.engines.loading import Request  # noqa: E402
 from rlvr.engines.sampling import WatchedTrainer  # noqa: E402
@@ -50,7 +50,7 @@ OPTIONS = {
     "grpo": [
         {},
         {"num_generations": 4, "gradient_accumulation_steps": 2, "learning_rate": 2e-5},
-        *({"loss_type": loss} for loss in trainer_options.CHOICES["loss_type"]),
+        *({"loss_type": loss} for loss in trainer_values.CHOICES["grpo"]["loss_type"]),
         *({"loss_type": "dr_grpo", "scale_rewards": scale} for scale in ("group", "batch", "none", True, False)),
         *({"loss_type": "dapo", "scale_rewards": scale} for scale in ("batch", "none")),
         {"loss_type": "dapo", "epsilon": 0.1, "beta": 0.01},
@@ -64,7 +64,7 @@ OPTIONS = {
 }
 """What users set; under Unsloth, each has to come to what TRL alone makes of it."""
 COMPARED = [
-    *({"loss_type": loss} for loss in trainer_options.CHOICES["loss_type"]),
+    *({"loss_type": loss} for loss in trainer_values.CHOICES["grpo"]["loss_type"]),
     *(
         {"loss_type": loss, "gradient_accumulation_steps": 2, "per_device_train_batch_size": 4}
         for loss in ("grpo", "dapo", "dr_grpo")

@@ -12,13 +12,13 @@ from test_stages import GRPO, equal, run_grpo, weights_of
 from conftest import MICRO
 from rlvr import config
 from rlvr.errors import RlvrError
-from rlvr.trainer_options import CHOICES
+from rlvr.trainer_values import CHOICES
 
 NEEDED = {"cispo": {"epsilon_high": 5.0}, "luspo": {"importance_sampling_level": "sequence"}}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("loss", CHOICES["loss_type"])
+@pytest.mark.parametrize("loss", CHOICES["grpo"]["loss_type"])
 def test_every_loss_moves_the_policy(made, tmp_path, loss):
     """Half a minute for all eight."""
     trainer = {**GRPO["trainer"], "loss_type": loss, **NEEDED.get(loss, {})}

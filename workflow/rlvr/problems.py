@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
 
 from pydantic import ValidationError
+
+TEXTS = ("literal_error", "string_type")
+"""Kinds of pydantic's errors where a text is wanted."""
 
 
 def lines(error: ValidationError, schema: dict[str, Any]) -> list[str]:
@@ -44,8 +48,35 @@ def _problem(error: Any, schema: dict[str, Any]) -> str:
     message = message.replace("a valid array", "a list")
     if kind == "value_error":
         return message
-    shown = json.dumps(value, default=str)
-    return f"{shown if len(shown) < 80 else shown[:77] + '...'} is not possible; {message}"
+    words = re.findall(r"'([^']*)'", error["ctx"]["expected"]) if kind == "literal_error" else None
+    return f"{shown(value)} is not possible; {message}{quoting(value, 'text' if kind in TEXTS else '', words)}"
+
+
+def shown(value: Any) -> str:
+    """A value as JSON, shortened; nothing in it acts on a terminal."""
+    return short(json.dumps(value, default=str))
+
+
+def short(text: str, most: int = 80) -> str:
+    return text if len(text) < most else f"{text[: most - 3]}..."
+
+
+_UNQUOTED = {False: ("no", "off", "false", "none"), True: ("yes", "on", "true"), None: ("null", "~")}
+
+
+def quoting(value: Any, wanted: str, words: Sequence[str] | None = None) -> str:
+    """A hint to quote a text that YAML reads as something else; empty where it does not apply.
+
+    wanted: the allowed types, parted by commas; words: the texts that are allowed, where there are only so many.
+    """
+    if "text" not in wanted.split(", ") or not (value is None or isinstance(value, bool | int | float)):
+        return ""
+    if not isinstance(value, bool | None):
+        return "" if words else f"; a text stands in quotes: '{value}'"
+    meant = next((word for word in _UNQUOTED[value] if words and word in words), None)
+    unquoted = " and ".join(_UNQUOTED[value][:2])
+    cure = f"write '{meant}', in quotes" if meant else "a text stands in quotes"
+    return f"; YAML reads an unquoted {unquoted} as {json.dumps(value)}: {cure}"
 
 
 def _allowed_keys(location: tuple, schema: dict[str, Any]) -> list[str]:

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from rlvr.trainer_options import check_by_group, check_groups, check_loss, check_options, value
+from rlvr.trainer_combinations import check_by_group, check_groups, check_loss, check_together
+from rlvr.trainer_options import check_options, value
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
 Count = Annotated[int, Field(ge=1)]
@@ -107,6 +108,13 @@ class Sft(SftVariant):
     variants: dict[Name, SftVariant] = Field(
         {}, description="Warm-starts to compare, each an arm `sft/<name>`; none: one, the arm `sft`."
     )
+
+    @model_validator(mode="after")
+    def _options_together(self) -> Sft:
+        check_together("sft", self.trainer, "trainer")
+        for name, variant in self.variants.items():
+            check_together("sft", {**self.trainer, **variant.trainer}, f"variants.{name}.trainer")
+        return self
 
 
 Order = Literal["shuffled", "easy_first", "hard_first"]
@@ -209,9 +217,11 @@ class Grpo(Variant):
     def _whole_groups(self) -> Grpo:
         for name, variant in self.variants.items():
             where = f"variants.{name}.trainer" if variant.trainer else "trainer"
-            check_groups({**self.trainer, **variant.trainer}, where)
-            check_loss({**self.trainer, **variant.trainer}, where)
-            group = value("grpo", {**self.trainer, **variant.trainer}, "num_generations")
+            options = {**self.trainer, **variant.trainer}
+            check_together("grpo", options, where)
+            check_groups(options, where)
+            check_loss(options, where)
+            group = value("grpo", options, "num_generations")
             if self.keep_completions and self.keep_completions < group:
                 raise ValueError(
                     f"keep_completions: {self.keep_completions} is not possible; allowed: {where}.num_generations "

@@ -7,14 +7,16 @@ TRL takes seconds to import, so the names, types and defaults of its options lie
 from __future__ import annotations
 
 import dataclasses
+import enum
 import json
 import re
+import typing
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rlvr import trackers
+from rlvr import former_options, problems, trackers, trainer_values
 
 OPTIONS_FILE = Path(__file__).with_name("trl_options.json")
 
@@ -49,41 +51,8 @@ OWNED = {
     "local_rank": "the launcher",
 }
 
-CHOICES = {
-    "loss_type": ("grpo", "dapo", "dr_grpo", "bnpo", "cispo", "sapo", "vespo", "luspo"),
-    "scale_rewards": ("group", "batch", "none"),
-    "multi_objective_aggregation": ("sum_then_normalize", "normalize_then_sum"),
-    "importance_sampling_level": ("token", "sequence"),
-}
-"""What GRPO's options may say where TRL itself looks only once it trains."""
-
 NOT_NULL = {"grpo": ("num_generations", "max_completion_length")}
 """Options whose type allows None, with which TRL fails in the middle of its start, or of a loss."""
-
-RANGES = {
-    "beta": "0 or more",
-    "delta": "above 0",
-    "entropy_coef": "0 or more",
-    "entropy_coef_delta": "0 or more",
-    "entropy_coef_max": "0 or more",
-    "entropy_coef_min": "0 or more",
-    "entropy_target": "0 or more",
-    "epsilon": "above 0, below 1",
-    "epsilon_high": "above 0",
-    "repetition_penalty": "above 0",
-    "temperature": "above 0",
-    "top_entropy_quantile": "0 to 1",
-    "top_p": "above 0, up to 1",
-}
-"""Ranges of GRPO's options that TRL takes as they come."""
-
-_HOLDS = {
-    "0 or more": lambda value: value >= 0,
-    "above 0": lambda value: value > 0,
-    "above 0, below 1": lambda value: 0 < value < 1,
-    "0 to 1": lambda value: 0 <= value <= 1,
-    "above 0, up to 1": lambda value: 0 < value <= 1,
-}
 
 _TYPES = {
     "int": "integer",
@@ -97,16 +66,27 @@ _CLASSES = {"integer": int, "number": (int, float), "text": str, "mapping": dict
 
 
 def generate() -> dict[str, dict[str, dict[str, Any]]]:
-    """Allowed YAML types and default of each of TRL's options, by stage and name; `null` where None is allowed."""
+    """Allowed YAML types, default and, of TRL's enumerations, words of each of TRL's options, by stage and name.
+
+    `null` stands among the types where None is allowed.
+    """
     from trl import GRPOConfig, SFTConfig
 
     return {
         stage: {
-            field.name: {"type": _types(stage, field), "default": _default(field)}
+            field.name: {"type": _types(stage, field), "default": _default(field), **_words(hints[field.name])}
             for field in sorted(dataclasses.fields(cls), key=lambda f: f.name)
         }
-        for stage, cls in (("sft", SFTConfig), ("grpo", GRPOConfig))
+        for stage, cls, hints in (
+            ("sft", SFTConfig, typing.get_type_hints(SFTConfig)),
+            ("grpo", GRPOConfig, typing.get_type_hints(GRPOConfig)),
+        )
     }
+
+
+def _words(hint: Any) -> dict[str, list[str]]:
+    kinds = [kind for kind in (hint, *typing.get_args(hint)) if isinstance(kind, type) and issubclass(kind, enum.Enum)]
+    return {"choices": [word.value for kind in kinds for word in kind]} if kinds else {}
 
 
 def _default(field: dataclasses.Field) -> Any:
@@ -149,70 +129,58 @@ def generated_at_once(options: dict[str, Any]) -> int:
 
 
 def check_options(stage: str, options: dict[str, Any]) -> None:
-    """Raises ValueError with one line when an option is unknown, owned, or of the wrong type."""
-    table = known()[stage]
+    """Raises ValueError with one line when an option is unknown, owned, of the wrong type, or can't be meant."""
     for name, given in options.items():
-        if name in OWNED:
-            raise ValueError(f"trainer.{name}: can't be set here, it is decided by {OWNED[name]}")
-        if name not in table:
-            near = get_close_matches(name, table, 1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise ValueError(f"trainer.{name}: unknown option; {hint}allowed: those of TRL's {stage.upper()}Config")
-        if not _fits(given, table[name]["type"]):
-            raise ValueError(f"trainer.{name}: {given!r} is not possible; allowed: {table[name]['type']}")
-        if stage == "grpo" and isinstance(given, str) and given not in CHOICES.get(name, (given,)):
-            raise ValueError(f"trainer.{name}: {given!r} is not possible; allowed: {', '.join(CHOICES[name])}")
-        if stage == "grpo" and name in RANGES and given is not None and not _HOLDS[RANGES[name]](given):
-            raise ValueError(f"trainer.{name}: {given!r} is not possible; allowed: {RANGES[name]}")
+        if problem := _unknown(stage, name) or _impossible(stage, name, given):
+            raise ValueError(f"trainer.{name}: {problem}")
         if name == "report_to":
             trackers.names(given)
 
 
-def check_loss(options: dict[str, Any], where: str) -> None:
-    """Raises ValueError when the options of GRPO's loss contradict one another, which TRL would not mention."""
-    names = ("epsilon", "epsilon_high", "entropy_coef", "entropy_coef_min", "entropy_coef_max")
-    low, high, entropy, least, most = (value("grpo", options, name) for name in names)
-    if value("grpo", options, "loss_type") == "cispo":
-        if high is None or high < 1:
-            raise ValueError(
-                f"{where}.epsilon_high: {json.dumps(high)} is not possible with loss_type: cispo, where it is the "
-                "largest weight of a token; allowed: 1 or more (5.0 in ScaleRL, arXiv 2510.13786)"
-            )
-    elif high is not None and high < low:
-        raise ValueError(f"{where}.epsilon_high: {high} is not possible; allowed: epsilon ({low}) or more")
-    if least > most:
-        raise ValueError(f"{where}.entropy_coef_min: {least} is not possible; allowed: up to entropy_coef_max ({most})")
-    if options.get("use_adaptive_entropy") and not least <= entropy <= most:
-        raise ValueError(
-            f"{where}.entropy_coef: {entropy} is not possible; allowed with "
-            f"use_adaptive_entropy: entropy_coef_min to entropy_coef_max ({least} to {most})"
-        )
+def _unknown(stage: str, name: str) -> str | None:
+    """Why there is no such option, None where there is."""
+    if name in OWNED:
+        return f"can't be set here, it is decided by {OWNED[name]}"
+    if name in former_options.INSTEAD:
+        return f"is no option of TRL's {stage.upper()}Config; in its place: {former_options.INSTEAD[name]}"
+    if name in known()[stage]:
+        return None
+    if other := next((each for each in known() if name in known()[each]), None):
+        return f"is an option of TRL's {other.upper()}Config; allowed: under {other}.trainer"
+    near = get_close_matches(name, known()[stage], 1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"unknown option; {hint}allowed: those of TRL's {stage.upper()}Config"
 
 
-def check_groups(options: dict[str, Any], where: str) -> None:
-    """Raises ValueError when a batch does not hold whole groups of completions, as TRL demands."""
-    counts = ("per_device_train_batch_size", "gradient_accumulation_steps", "steps_per_generation", "num_iterations")
-    for name in counts:
-        count = value("grpo", options, name)
-        if count is not None and count < 1:
-            raise ValueError(f"{where}.{name}: {count} is not possible; allowed: 1 or more")
-    if options.get("generation_batch_size") and options.get("steps_per_generation"):
-        raise ValueError(f"{where}.generation_batch_size: goes without steps_per_generation only")
-    group, size = value("grpo", options, "num_generations"), value("grpo", options, "per_device_train_batch_size")
-    batch = generated_at_once(options)
-    if group < 2 or batch % group or batch % size:
-        raise ValueError(
-            f"{where}.num_generations: {group} is not possible with {batch} completions generated at once; allowed: "
-            "2 or more that divide per_device_train_batch_size x gradient_accumulation_steps"
-        )
+def _impossible(stage: str, name: str, given: Any) -> str | None:
+    """Why an option can't have a value, None where it can."""
+    entry, shown = known()[stage][name], problems.short(repr(given))
+    reason = trainer_values.REFUSED.get(name) or trainer_values.REFUSED_IN[stage].get(name)
+    if reason and given != entry["default"]:
+        return f"{shown} is not possible, as {reason}; allowed: {json.dumps(entry['default'])}"
+    words = trainer_values.CHOICES[stage].get(name) or entry.get("choices")
+    if words:
+        words = [word for word in words if (name, word) not in trainer_values.REFUSED_WORDS]
+    if not _fits(given, entry["type"]):
+        allowed = ", ".join(words) if words and entry["type"] == "text" else entry["type"]
+        return f"{shown} is not possible; allowed: {allowed}{problems.quoting(given, entry['type'], words)}"
+    if isinstance(given, str) and "mapping" in entry["type"] and not _is_mapping(given):
+        return f"{shown} is not possible; allowed: a mapping"
+    if isinstance(given, str) and words and given not in words:
+        refused = trainer_values.REFUSED_WORDS.get((name, given))
+        return f"{shown} is not possible{f', as {refused}' if refused else ''}; allowed: {', '.join(words)}"
+    allowed = trainer_values.RANGES.get(name)
+    if allowed and isinstance(given, int | float) and not allowed.holds(given):
+        return f"{shown} is not possible; allowed: {allowed.allowed}"
+    return None
 
 
-def check_by_group(options: dict[str, Any], where: str) -> None:
-    """Raises ValueError when advantages depend on groups of the batch that `dynamic` would replace."""
-    for name, over_the_batch in (("scale_rewards", "batch"), ("multi_objective_aggregation", "normalize_then_sum")):
-        if options.get(name) == over_the_batch:
-            allowed = ", ".join(choice for choice in CHOICES[name] if choice != over_the_batch)
-            raise ValueError(f"{where}: goes without trainer.{name}: {over_the_batch} only; allowed there: {allowed}")
+def _is_mapping(text: str) -> bool:
+    """Whether a text is a mapping in JSON, as transformers reads it; another it would take for a file's name."""
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
 
 
 def _fits(value: Any, allowed: str) -> bool:

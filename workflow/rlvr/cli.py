@@ -168,7 +168,7 @@ def _execute(name: str, arguments: argparse.Namespace) -> None:
     }
     config = slice_files.read(arguments.config, name)
     for output in stage.outputs:
-        if not values[output].resolve().is_relative_to(arguments.manifest.parent.resolve()):
+        if provenance.below(arguments.manifest.parent, values[output]) is None:
             raise RlvrError(f"--manifest: must lie in a folder above --{output} ({values[output]})")
     inputs = _verify_inputs(stage, values)
     inherited = protocol_lock.passed_on(map(Path, inputs))

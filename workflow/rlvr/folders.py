@@ -15,14 +15,17 @@ from rlvr.errors import RlvrError
 def replaced(folder: Path) -> Iterator[Path]:
     """A new folder to write to, which takes the place of `folder` when nothing was raised.
 
-    Raises RlvrError when the disk fills up meanwhile.
+    Raises RlvrError where `folder` is there and not to be deleted, and when the disk fills up meanwhile.
     """
+    require_replaceable(folder)
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
         yield part
-        if folder.exists():
+        if folder.is_symlink():
+            folder.unlink()
+        elif folder.exists():
             shutil.rmtree(folder)
         part.rename(folder)
     except OSError as error:
@@ -31,6 +34,19 @@ def replaced(folder: Path) -> Iterator[Path]:
         raise RlvrError(f"{folder}: the disk is full; free some space and run again") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def require_replaceable(folder: Path) -> None:
+    """Raises RlvrError for a folder with folders in it: no model was written there, and replacing deletes it all."""
+    if folder.is_symlink() or not folder.exists():
+        return
+    if not folder.is_dir():
+        raise RlvrError(f"{folder}: is a file; allowed: a new folder, or one that a model was written to")
+    if inner := next((path.name for path in sorted(folder.iterdir()) if path.is_dir() and not path.is_symlink()), None):
+        raise RlvrError(
+            f"{folder}: holds the folder {inner}, as no model that was written there does; allowed: a new folder, or "
+            "one that a model was written to, which is deleted"
+        )
 
 
 def require_space(wanted: str, *needs: tuple[Path, int]) -> None:

@@ -18,6 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from rlvr import durable, listing, output_cache
 from rlvr.errors import RlvrError
 
 NAME = "manifest.json"
@@ -33,23 +34,35 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _files(path: Path) -> list[Path]:
-    found = sorted(path.rglob("*")) if path.is_dir() else [path]
-    ours = (".snakemake_timestamp", NAME)
-    return [file for file in found if file.is_file() and file.name not in ours]
-
-
 def write_manifest(manifest: Path, artifacts: list[Path], facts: dict[str, Any]) -> None:
-    """Writes the manifest of `artifacts`, which lie in its folder, whole or not at all; it carries its own digest."""
-    files = {
-        file.relative_to(manifest.parent).as_posix(): sha256(file)
-        for artifact in artifacts
-        for file in _files(artifact)
-    }
-    part = manifest.with_name(f".{NAME}.part")
+    """Writes the manifest of `artifacts`, which lie in its folder, whole or not at all; it carries its own digest.
+
+    The files that it lists are on the disk before it, and it is when this returns.
+    """
+    folder, files = manifest.parent, {}
+    for artifact in artifacts:
+        name = below(folder, artifact)
+        for file in (name / each for each in listing.files(artifact)) if artifact.is_dir() else (name,):
+            if file != Path(manifest.name):
+                files[file.as_posix()] = sha256(folder / file)
+                durable.sync(folder / file)
+    for inner in {(folder / name).parent for name in files}:
+        durable.sync(inner)
     content = json.loads(json.dumps({**facts, "files": files}))
-    part.write_text(json.dumps({**content, OWN: own_digest(content)}, indent=1, sort_keys=True) + "\n")
-    part.replace(manifest)
+    durable.write_text(manifest, json.dumps({**content, OWN: own_digest(content)}, indent=1, sort_keys=True) + "\n")
+
+
+def below(folder: Path, artifact: Path) -> Path | None:
+    """The path of an artifact below the folder of its manifest, None where it does not lie there.
+
+    Links are followed up to the artifact; it may itself be one, to the output cache.
+    """
+    top = Path(os.path.realpath(folder))
+    name = artifact if artifact.name == ".." else Path(os.path.realpath(artifact.parent), artifact.name)
+    for each in (name, Path(os.path.realpath(artifact))):
+        if each.is_relative_to(top):
+            return each.relative_to(top)
+    return None
 
 
 def own_digest(content: dict[str, Any]) -> str:
@@ -61,33 +74,69 @@ def own_digest(content: dict[str, Any]) -> str:
 def read(manifest: Path) -> dict[str, Any]:
     """What a manifest says. Raises RlvrError where it is none."""
     try:
-        content = json.loads(manifest.read_text())
-    except ValueError:
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         content = None
-    if not isinstance(content, dict) or not isinstance(content.get("files"), dict):
-        raise RlvrError(f"{manifest} is damaged: it holds no list of files; delete it and run again")
+    if said := problem_of(content):
+        raise RlvrError(f"{manifest} is damaged: it {said}; delete it{_cached(manifest)} and run again")
     return content
 
 
+def problem_of(content: Any) -> str | None:
+    """What keeps the content of a JSON file from being a manifest, None for one that is."""
+    if not isinstance(content, dict) or not isinstance(content.get("files"), dict):
+        return "holds no list of files"
+    if not isinstance(content.get("inputs", {}), dict):
+        return "holds no list of inputs"
+    for name, digest in content["files"].items():
+        if not listing.is_below(name):
+            return f"lists {name!r}, which is not in its folder"
+        if not isinstance(digest, str):
+            return f"holds no digest of {name!r}"
+    return None
+
+
+def manifests(folder: Path) -> list[str]:
+    """The manifests below a folder, by their path below it, links followed; those of unfinished work are left out."""
+    found = (name for name in listing.entries(folder) if name.endswith(NAME))
+    return [name for name in found if not any(part.startswith(".") for part in name.split("/"))]
+
+
 def find_manifest(artifact: Path) -> Path | None:
-    """The manifest beside a file or folder that lists it, None where there is none."""
-    for manifest in sorted(artifact.parent.glob(f"*{NAME}")):
-        listed = read(manifest)["files"]
-        if any(_belongs(name, artifact.name) for name in listed):
-            return manifest
+    """The manifest beside a file or folder that lists it, None where there is none.
+
+    Of a link, one beside its target counts too. Raises RlvrError where two list it.
+    """
+    found = _find(artifact)
+    return found and found[0]
+
+
+def _find(artifact: Path) -> tuple[Path, str] | None:
+    """The manifest of a file or folder and the name that it has there."""
+    named = artifact.resolve() if artifact.name in ("", "..") else artifact
+    for each in dict.fromkeys((named, Path(os.path.realpath(artifact)))):
+        found = [
+            manifest
+            for manifest in sorted(each.parent.glob(f"*{NAME}"))
+            if any(_belongs(name, each.name) for name in read(manifest)["files"])
+        ]
+        if len(found) > 1:
+            raise RlvrError(f"{artifact}: both {found[0]} and {found[1].name} list it; delete the one of no stage")
+        if found:
+            return found[0], each.name
     return None
 
 
 def verify(artifact: Path) -> str | None:
     """Checks a file or folder against its manifest; returns its identity, None without a manifest.
 
-    Raises RlvrError naming the first file that is missing or differs.
+    Raises RlvrError naming the first file that is missing, differs or is not listed.
     """
     if not artifact.exists():
         raise RlvrError(f"{artifact}: is not there")
-    manifest = find_manifest(artifact)
-    if manifest is not None:
-        verify_manifest(manifest, artifact.name)
+    found = _find(artifact)
+    if found is not None:
+        verify_manifest(*found)
     return identity(artifact)
 
 
@@ -96,10 +145,11 @@ def identity(artifact: Path) -> str | None:
 
     Reads no artifact. Times are no part of it: the same model made twice, or in two clones, has one identity.
     """
-    manifest = find_manifest(artifact)
-    if manifest is None:
+    found = _find(artifact)
+    if found is None:
         return None
-    return identity_of(read(manifest)["files"], artifact.name)
+    manifest, name = found
+    return identity_of(read(manifest)["files"], name)
 
 
 def identity_of(files: dict[str, str], artifact: str = "") -> str:
@@ -132,20 +182,34 @@ def require_trained_on(policy: Path, base: Path) -> None:
 def verify_manifest(manifest: Path, only: str = "") -> dict[str, Any]:
     """Checks the files of a manifest, or of one of its files or folders; returns its content.
 
-    Raises RlvrError naming the first file that is missing or differs.
+    Raises RlvrError naming the first file that is missing or differs, or that lies in one of its folders unlisted.
     """
     content = read(manifest)
-    for name, digest in content["files"].items():
-        if only and not _belongs(name, only):
-            continue
+    files = {name: digest for name, digest in content["files"].items() if not only or _belongs(name, only)}
+    for name, digest in files.items():
         file = manifest.parent / name
         if file.is_file() and sha256(file) == digest:
             continue
         problem = "is damaged: its sha256 is not that of its manifest" if file.is_file() else "is missing"
-        cached = f" and {file.resolve()} (its copy in the cache)" if file.is_symlink() else ""
         whole = manifest.parent / name.partition("/")[0]
-        raise RlvrError(f"{file} {problem}; delete {whole}{cached} and run again")
+        raise RlvrError(f"{file} {problem}; delete {whole}{_cached(file, manifest)} and run again")
+    for folder in sorted({name.partition("/")[0] for name in files if "/" in name}):
+        listed = {name[len(folder) + 1 :] for name in files if _belongs(name, folder)}
+        for stray in listing.unlisted(manifest.parent / folder, listed):
+            place = manifest.parent / folder / stray.rstrip("/")
+            raise RlvrError(
+                f"{listing.shown(place)} is listed in no manifest, and a loader might take it for a part of "
+                f"{manifest.parent / folder}; rm it, or delete the folder{_cached(place, manifest)} and run again"
+            )
     return content
+
+
+def _cached(*files: Path) -> str:
+    """What else must be deleted so that a damaged file is not there again: where links to it lead."""
+    for file in files:
+        if entries := output_cache.entries_of(file):
+            return f" and all that the output cache has of it ({', '.join(map(str, entries))})"
+    return f" and {files[0].resolve()} (its copy in the cache)" if files[0].is_symlink() else ""
 
 
 def peak_memory() -> int:

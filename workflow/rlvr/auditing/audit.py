@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr import provenance
-from rlvr.auditing import judging, reports, rows
+from rlvr.auditing import judging, reports, rows, strays
 from rlvr.reporting.chain import MISSING, OTHER, Chain
 from rlvr.reporting.lineage import SHOWN
 
@@ -41,6 +41,7 @@ def of(folder: Path) -> Audit:
     for name, content in readable.items():
         audit.problems += _manifest(folder / name, content)
         files += len(content["files"])
+    audit.problems += strays.named(folder, chain)
     current = _current(chain)
     for name in current:
         audit.problems += _inputs(folder, chain, name)

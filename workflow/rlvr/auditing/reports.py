@@ -82,12 +82,19 @@ def _made_from(folder: Path, recorded: Mapping[str, Any], manifests: Mapping[str
 @contextlib.contextmanager
 def _home(folder: Path, manifest: Mapping[str, Any]) -> Iterator[Path]:
     """The folder by the name that the report knows it by, from where that name leads to it."""
-    known, whole = Path(manifest["given"]["results"]), folder.resolve()
-    if known.is_absolute() or whole.parts[-len(known.parts) :] != known.parts:
+    known, whole = Path(manifest["given"]["results"]), folder.absolute()
+    if known.is_absolute() or ".." in known.parts:
         yield whole
-        return
-    with contextlib.chdir(whole.parents[len(known.parts) - 1]):
-        yield known
+    elif whole.parts[-len(known.parts) :] == known.parts:
+        with contextlib.chdir(whole.parents[len(known.parts) - 1]):
+            yield known
+    else:  # known by the name of a link to it
+        with tempfile.TemporaryDirectory() as made:
+            linked = Path(made) / known
+            linked.parent.mkdir(parents=True, exist_ok=True)
+            linked.symlink_to(whole, target_is_directory=True)
+            with contextlib.chdir(made):
+                yield known
 
 
 def _first(file: Path, text: str) -> str:

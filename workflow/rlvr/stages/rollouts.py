@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from rlvr import console, plugin_options, provenance, tables
+from rlvr import console, folders, plugin_options, provenance, tables
 from rlvr.engines import checkpoints, choice, device, models
 from rlvr.engines.decoding import Decoding
 from rlvr.engines.generation import Generator
@@ -109,8 +109,9 @@ def _start(base: Path, sft: Path | None, folder: Path) -> Path:
     if sft is None or not models.is_adapter(sft):
         return sft or base
     weights = folder / "model"
-    models.merged(base, sft).save_pretrained(weights)
-    models.load_tokenizer(base).save_pretrained(weights)
+    with folders.replaced(weights) as part:
+        models.merged(base, sft).save_pretrained(part)
+        models.load_tokenizer(base).save_pretrained(part)
     return weights
 
 

@@ -154,12 +154,17 @@ class Splits:
 
     left_out: why rows of the source were not taken -> how many.
     notes: lines that name such rows, with file and row number, the first ones of each reason.
+    shared: of these, the training rows whose question is in the task's own evaluation file; first_shared: the first.
+    remarks: lines on the rows that were taken, which the run says.
     """
 
     train: Sequence[Example]
     eval: Sequence[Example]
     left_out: Mapping[str, int] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    shared: int = 0
+    first_shared: str = ""
+    remarks: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,11 @@ from typing import Any, Literal
 
 from rlvr_plugins import Example, Splits, Task, hookimpl
 from rlvr_plugins.tasks import sources
+from rlvr_plugins.tasks.columns import chosen as columns_of
+from rlvr_plugins.tasks.columns import integers
 from rlvr_plugins.tasks.files import RowError
 from rlvr_plugins.tasks.reach import reach
+from rlvr_plugins.tasks.scalars import whole
 from rlvr_plugins.verifiers.expressions import OPERATORS, verify_countdown
 
 SYSTEM = (
@@ -41,7 +44,8 @@ class Options(sources.SourceOptions):
     terse: share of demonstrations that give an answer at once, its numbers in any order; the others
         first sort the numbers.
     counts, low, high, target_low, target_high and terse go with `source: generator` only.
-    The task's columns are `numbers` (a list of 2 to 6 integers above 0), `target` (an integer) and, where named, `id`.
+    The task's columns are `numbers` (or `nums`; a list of 2 to 6 integers above 0), `target` (an integer) and, where
+        named, `id`.
     """
 
     source: Literal["generator", "hub", "path"] = "generator"
@@ -220,20 +224,17 @@ def splits(options: Options, train: int | None, eval: int | None, seed: int) -> 
 
 def _from_rows(options: Options, train: int | None, eval: int | None, rng: random.Random) -> Splits:
     path = options.train_path if options.source == "path" else options.hub_file(FILE)
-    named = options.columns or {}
-    columns = _columns({**COLUMNS, **named})
+    columns = columns_of(options.columns, COLUMNS, KINDS, COLUMNS)
     make = partial(_item, options.signs)
     if options.eval_path is None:
         return sources.one_file(path, columns, make, gold, options, train, eval, rng)
-    needed = {key: named.get(key, column) for key, column in COLUMNS.items()}
-    held_out = _columns({**needed, **(options.eval_columns or {})})
+    named = options.eval_columns or {}
+    held_out = {key: columns[key] for key in COLUMNS} | {
+        key: column for key, column in columns_of(named, COLUMNS, KINDS, COLUMNS).items() if key in named
+    }
     return sources.two_files(
         path, options.eval_path, columns, held_out, make, gold, options, train, eval, rng, keep_bad_golds=True
     )
-
-
-def _columns(named: dict[str, str]) -> sources.Columns:
-    return {key: (column, KINDS[key]) for key, column in named.items()}
 
 
 def _item(operators: str, values: dict[str, Any]) -> Example:
@@ -287,15 +288,19 @@ def demonstrate(example: Example) -> str:
 
 
 def read(row: dict[str, Any]) -> Example:
-    """A row needs `numbers` and `target`; without `operators` all four are allowed."""
-    for key in ("numbers", "target"):
-        if key not in row:
+    """A row needs `numbers` (or `nums`) and `target`; without `operators` all four are allowed."""
+    given = {"numbers": row.get("numbers", row.get(COLUMNS["numbers"])), "target": row.get("target")}
+    for key, value in given.items():
+        if value is None:
             raise ValueError(f"{key}: is missing; allowed: numbers (a list of integers) and target (an integer)")
-    numbers, target, operators = row.get("numbers"), row.get("target"), row.get("operators", OPERATORS)
-    if not isinstance(numbers, list) or not numbers or not all(type(number) is int for number in numbers):
-        raise ValueError(f"numbers: {numbers!r} is not possible; allowed: a list of integers")
-    if type(target) is not int:
-        raise ValueError(f"target: {target!r} is not possible; allowed: an integer")
+    numbers, operators = given["numbers"], row.get("operators", OPERATORS)
+    texts = not isinstance(numbers, list) or any(isinstance(number, str) for number in numbers)
+    numbers = None if texts else integers(numbers)
+    target = None if isinstance(given["target"], str) else whole(given["target"])
+    if numbers is None:
+        raise ValueError(f"numbers: {given['numbers']!r} is not possible; allowed: a list of integers")
+    if target is None:
+        raise ValueError(f"target: {given['target']!r} is not possible; allowed: an integer")
     if not isinstance(operators, str) or not operators or not set(operators) <= set(OPERATORS):
         raise ValueError(f"operators: {operators!r} is not possible; allowed: some of {OPERATORS}")
     return Example(_key(numbers, target), {"numbers": numbers, "target": target, "operators": operators})

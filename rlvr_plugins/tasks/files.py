@@ -9,9 +9,11 @@ from __future__ import annotations
 import codecs
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+from rlvr_plugins.tasks import encodings
 
 ENDINGS = (".jsonl", ".json", ".csv", ".parquet")
 MAX_ROW = 64 * 2**20
@@ -48,32 +50,45 @@ def check_file(path: str) -> None:
         raise ValueError(f"no file {path!r}; allowed: a file that ends in {', '.join(ENDINGS)}")
 
 
-def rows(path: str, columns: Iterable[str]) -> Rows:
+class Wanted(Protocol):
+    """A column that is wanted. said: its name for a message. within: the one of a file's columns that holds it."""
+
+    @property
+    def said(self) -> str: ...
+    @property
+    def required(self) -> bool: ...
+    def within(self, header: Iterable[str]) -> str | None: ...
+
+
+def rows(path: str, columns: Sequence[Wanted]) -> Rows:
     """Where each row stands, and the row as an object or why it can't be used.
 
     columns: those that are wanted; of a Parquet file no others are read. The file is read in a stream: no
     more than one row (64 MiB of text at most) or a batch of a Parquet file is held. Lines of JSONL and CSV
     are counted from 1, rows of JSON and Parquet too.
 
-    Raises ValueError, one line with file and place, on a file that is missing, empty, cut off or not of its
-    kind. A JSONL file counts as cut off when its last line has no line end and is no JSON, a CSV file when
-    its last line has no line end and too few fields, or a quote is left open.
+    Raises ValueError, one line with file and place, on a file that is missing, empty, cut off, in another encoding
+    than UTF-8 or not of its kind. A JSONL file counts as cut off when its last line has no line end and is no JSON, a
+    CSV file when its last line has no line end and too few fields, or a quote is left open.
     """
     check_file(path)
-    wanted = list(columns)
+    ending = Path(path).suffix.lower()
+    if ending != ".parquet" and (name := encodings.of_start(Path(path))):
+        raise ValueError(f"{path}: {encodings.problem(name)}")
     none = True
-    for where, row in _READERS[Path(path).suffix.lower()](Path(path), wanted):
+    for where, row in _READERS[ending](Path(path), columns):
         none = False
         yield where, row
     if none:
         raise ValueError(f"{path}: holds no rows")
 
 
-def checked(value: Any, columns: list[str]) -> dict[str, Any] | RowError:
+def checked(value: Any, columns: Sequence[Wanted]) -> dict[str, Any] | RowError:
     if isinstance(value, Doubled):
         return RowError("a key stands twice", f": {value.key[:60]!r}; allowed: each key once")
     if not isinstance(value, dict):
-        return RowError("not an object", f"; allowed: an object with {', '.join(columns)}")
+        needed = ", ".join(column.said.replace("'", "") for column in columns if column.required)
+        return RowError("not an object", f"; allowed: an object with {needed}")
     return value
 
 
@@ -96,11 +111,14 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer)
 class _Lines:
     """The lines of a file, decoded; a line that is not UTF-8 or too long raises RowError, and the next one can be read.
 
-    number: of the line read last. last_is_open: it has no line end, so the file may be cut off there.
+    number: of the line read last. last_is_open: it has no line end, so the file may be cut off there. Raises ValueError
+    at the first line that shows the file to be in another encoding.
     """
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, path: Path, file: Any) -> None:
+        self.path = path
         self.file = file
+        self.damaged = False
         self.number = 0
         self.last_is_open = False
 
@@ -119,14 +137,17 @@ class _Lines:
             self.last_is_open = not line.endswith(b"\n")
             raise RowError("too long", f"; allowed: up to {MAX_ROW:,} bytes")
         try:
-            return line.decode("utf-8-sig" if self.number == 1 else "utf-8")
+            return line.decode("utf-8-sig")
         except UnicodeDecodeError:
+            if not self.damaged and (name := encodings.of_file(self.path)):
+                raise ValueError(f"{self.path}, line {self.number}: {encodings.problem(name)}") from None
+            self.damaged = True
             raise RowError("not UTF-8") from None
 
 
-def _jsonl(path: Path, columns: list[str]) -> Rows:
+def _jsonl(path: Path, columns: Sequence[Wanted]) -> Rows:
     with path.open("rb") as file:
-        lines = _Lines(file)
+        lines = _Lines(path, file)
         while True:
             try:
                 line = next(lines, None)
@@ -143,7 +164,7 @@ def _jsonl(path: Path, columns: list[str]) -> Rows:
             yield where, row
 
 
-def _json_line(line: str, columns: list[str]) -> dict[str, Any] | RowError:
+def _json_line(line: str, columns: Sequence[Wanted]) -> dict[str, Any] | RowError:
     try:
         return checked(_DECODER.decode(line), columns)
     except (ValueError, RecursionError) as error:
@@ -167,7 +188,9 @@ class _Text:
             self.text += self.decoder.decode(chunk, final=self.ended)
         except UnicodeDecodeError as error:
             at = self.file.tell() - len(chunk) + error.start
-            raise ValueError(f"{self.path}, near byte {at:,}: not UTF-8") from None
+            name = encodings.of_file(self.path)
+            problem = encodings.problem(name) if name else "not UTF-8"
+            raise ValueError(f"{self.path}, near byte {at:,}: {problem}") from None
 
     def next(self, at: int) -> int:
         """The place of the next character that is no space, from `at` on; the text's length where it ends."""
@@ -182,7 +205,7 @@ class _Text:
         self.text = self.text[size:]
 
 
-def _json(path: Path, columns: list[str]) -> Rows:
+def _json(path: Path, columns: Sequence[Wanted]) -> Rows:
     with path.open("rb") as file:
         text = _Text(path, file)
         at = text.next(0)
@@ -231,10 +254,10 @@ def _element(text: _Text, at: int, where: str) -> tuple[Any, int]:
         text.more(max(CHUNK, len(text.text) - at))
 
 
-def _csv(path: Path, columns: list[str]) -> Rows:
+def _csv(path: Path, columns: Sequence[Wanted]) -> Rows:
     csv.field_size_limit(MAX_ROW)
     with path.open("rb") as file:
-        lines = _Lines(file)
+        lines = _Lines(path, file)
         reader = csv.reader(lines, strict=True)
         header: list[str] | None = None
         while True:
@@ -266,29 +289,59 @@ def _csv(path: Path, columns: list[str]) -> Rows:
                 yield where, RowError("another number of fields", f": {problem}")
 
 
-def _check_header(where: str, header: list[str], columns: list[str]) -> None:
-    """Raises ValueError on a column that is missing or stands twice."""
+def _check_header(where: str, header: list[str], columns: Sequence[Wanted]) -> list[str]:
+    """The columns of the file that hold what is wanted. Raises ValueError on one that is missing or stands twice."""
+    chosen = []
     for column in columns:
-        if header.count(column) != 1:
+        name = column.within(header)
+        if (name is None and column.required) or (name is not None and header.count(name) != 1):
             found = ", ".join(header) or "nothing"
-            twice = f"column {column!r} stands twice"
-            raise ValueError(f"{where}: {twice if column in header else f'no column {column!r}'}; found: {found[:300]}")
+            problem = f"no column {column.said}" if name is None else f"column {name!r} stands twice"
+            raise ValueError(f"{where}: {problem}; found: {found[:300]}")
+        chosen += [name] if name is not None and name not in chosen else []
+    return chosen
 
 
-def _parquet(path: Path, columns: list[str]) -> Rows:
+def _parquet(path: Path, columns: Sequence[Wanted]) -> Rows:
     import pyarrow
     import pyarrow.parquet
 
     number = 0
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            _check_header(str(path), file.schema_arrow.names, columns)
-            for batch in file.iter_batches(batch_size=BATCH, columns=columns):
+            schema = file.schema_arrow
+            chosen = _check_header(str(path), schema.names, columns)
+            narrow = {name: made for name in chosen if (made := _narrow(schema.field(name).type))}
+            for batch in file.iter_batches(batch_size=BATCH, columns=chosen):
                 for row in _values(batch):
                     number += 1
+                    for name, made in narrow.items() if isinstance(row, dict) else ():
+                        row[name] = made(row[name])
                     yield f"{path}, row {number}", row
     except (pyarrow.ArrowException, OSError) as error:
         raise ValueError(f"{path}, after row {number}: not Parquet ({str(error).splitlines()[0]})") from None
+
+
+def _narrow(kind: Any) -> Callable[[Any], Any] | None:
+    """What makes NumPy's scalars of the numbers of 2 and 4 bytes in values of that type, which Arrow widens; None
+    where it has none."""
+    import numpy
+    import pyarrow
+
+    if pyarrow.types.is_float32(kind) or pyarrow.types.is_float16(kind):
+        made = numpy.float32 if pyarrow.types.is_float32(kind) else numpy.float16
+        return lambda value: None if value is None else made(value)
+    if pyarrow.types.is_struct(kind):
+        inner = {field.name: part for field in kind if (part := _narrow(field.type))}
+        if not inner:
+            return None
+        return lambda value: value and {name: inner[name](v) if name in inner else v for name, v in value.items()}
+    if pyarrow.types.is_dictionary(kind) or pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind):
+        each = _narrow(kind.value_type)
+        if each is None or pyarrow.types.is_dictionary(kind):
+            return each
+        return lambda values: values and [each(value) for value in values]
+    return None
 
 
 def _values(batch: Any) -> Iterable[dict[str, Any] | RowError]:
@@ -307,7 +360,7 @@ def _value(row: Any) -> dict[str, Any] | RowError:
         return RowError("a value that can't be read", f" ({error})")
 
 
-_READERS: dict[str, Callable[[Path, list[str]], Rows]] = {
+_READERS: dict[str, Callable[[Path, Sequence[Wanted]], Rows]] = {
     ".jsonl": _jsonl,
     ".json": _json,
     ".csv": _csv,

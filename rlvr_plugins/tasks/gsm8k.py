@@ -61,7 +61,7 @@ def splits(options: Options, train: int | None, eval: int | None, seed: int) -> 
     found = sources.two_files(
         train_path,
         eval_path,
-        numeric.columns(options.columns, COLUMNS),
+        numeric.columns(options, COLUMNS),
         numeric.eval_columns(options, COLUMNS),
         numeric.example,
         numeric.gold,

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 from rlvr_plugins import Example
-from rlvr_plugins.tasks import word_problems
+from rlvr_plugins.tasks import scalars, word_problems
+from rlvr_plugins.tasks.columns import chosen, text_or_number
 from rlvr_plugins.tasks.demonstrations import demonstration
 from rlvr_plugins.tasks.files import RowError
-from rlvr_plugins.tasks.sources import BOOLEAN, ID, TEXT, TEXT_OR_NUMBER, Columns, SourceOptions
+from rlvr_plugins.tasks.sources import BOOLEAN, ID, QUESTION, SOLUTION, TEXT, TEXT_OR_NUMBER, Columns, SourceOptions
 from rlvr_plugins.verifiers.numbers import parse_number
 from rlvr_plugins.verifiers.tags import shown
 
@@ -20,9 +21,9 @@ SYSTEM = (
     "then give only the final number between <answer> and </answer>."
 )
 KINDS = {
-    "question": TEXT,
+    "question": QUESTION,
     "answer": TEXT_OR_NUMBER,
-    "solution": TEXT,
+    "solution": SOLUTION,
     "predicted": TEXT_OR_NUMBER,
     "correct": BOOLEAN,
     "source": TEXT,
@@ -38,17 +39,19 @@ _WORDS = re.compile(r"\w+")
 _WORDS_AND_SIGNS = re.compile(r"\w+|[^\w\s.,;:!?$]")
 
 
-def columns(named: dict[str, str] | None, default: dict[str, str]) -> Columns:
-    """The columns to read: the default ones, or those named with the default for question and answer."""
-    chosen = {**{key: default[key] for key in ("question", "answer")}, **named} if named else default
-    return {key: (column, KINDS[key]) for key, column in chosen.items()}
+NEEDED = ("question", "answer")
 
 
-def eval_columns(options: SourceOptions, default: dict[str, str]) -> Columns:
+def columns(options: SourceOptions, published: dict[str, str]) -> Columns:
+    """The columns to read. published: those of the task's data set on the hub, all of which it must have itself."""
+    return chosen(options.columns, published, KINDS, published if options.source == "hub" else NEEDED)
+
+
+def eval_columns(options: SourceOptions, published: dict[str, str]) -> Columns:
     """The columns to read of the held-out file: question and answer, and what else was named for it."""
-    found = columns(options.columns if options.eval_columns is None else options.eval_columns, default)
-    needed = {"question", "answer", *(options.eval_columns or {})}
-    return {key: column for key, column in found.items() if key in needed}
+    named = options.columns if options.eval_columns is None else options.eval_columns
+    wanted = {*NEEDED, *(options.eval_columns or {})}
+    return {key: column for key, column in chosen(named, published, KINDS, NEEDED).items() if key in wanted}
 
 
 def gold_answer(solution: str) -> str:
@@ -62,7 +65,11 @@ def example(values: dict[str, Any], signs: bool = False) -> Example:
     if not words:
         raise RowError("a question without a word", f": {values['question'][:60]!r}")
     solution = values.get("solution", values["answer"] if "####" in values["answer"] else "")
-    fields = {"question": values["question"], "solution": solution, "answer": gold_answer(values["answer"])}
+    try:
+        answer = scalars.meant(gold_answer(values["answer"]))
+    except scalars.Unclear as error:
+        raise RowError("an answer that can't be read", f": {values['answer'][-60:]!r}, {error}") from None
+    fields = {"question": values["question"], "solution": solution, "answer": answer}
     more = {key: values[key] for key in ("predicted", "correct", "source", "id") if key in values}
     return Example(" ".join(words), {**fields, **more})
 
@@ -108,9 +115,12 @@ def read(row: dict[str, Any]) -> Example:
     """A row needs `answer`: a number, a text that is one, or a solution with one after `####`."""
     if "answer" not in row:
         raise ValueError("answer: is missing; allowed: a number, or a solution with ####")
-    answer = row["answer"]
-    text = str(answer) if isinstance(answer, str | int | float) and not isinstance(answer, bool) else ""
-    found = gold_answer(text)
+    try:
+        found = scalars.meant(gold_answer(text_or_number(row["answer"]) or ""))
+    except scalars.Unclear as error:
+        raise ValueError(f"answer: {str(row['answer'])[:80]!r}, {error}") from None
     if parse_number(found) is None:
-        raise ValueError(f"answer: {str(answer)[:80]!r} is not possible; allowed: a number, or a solution with ####")
+        raise ValueError(
+            f"answer: {str(row['answer'])[:80]!r} is not possible; allowed: a number, or a solution with ####"
+        )
     return Example(str(row.get("question", "")), {"answer": found})

@@ -54,7 +54,7 @@ def splits(options: Options, train: int | None, eval: int | None, seed: int) -> 
         examples = numeric.synthetic(train + eval, rng, "openmath", _worked)
         return Splits(examples[eval:], examples[:eval])
     path = options.train_path if options.source == "path" else options.hub_file(FILE)
-    columns = numeric.columns(options.columns, COLUMNS)
+    columns = numeric.columns(options, COLUMNS)
     if options.eval_path is None:
         return sources.one_file(path, columns, numeric.signed, numeric.gold, options, train, eval, rng)
     return sources.two_files(

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
-import math
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,23 +11,27 @@ from typing import Any, Literal
 
 from rlvr_plugins import Example, Splits
 from rlvr_plugins.tasks.columnar import Builder, Examples, digest
+from rlvr_plugins.tasks.columns import (  # noqa: F401  the tasks take the kinds from here
+    BOOLEAN,
+    ID,
+    INTEGER,
+    INTEGERS,
+    MAX_CHARACTERS,
+    QUESTION,
+    SOLUTION,
+    TEXT,
+    TEXT_OR_NUMBER,
+    Column,
+    Columns,
+    values,
+)
 from rlvr_plugins.tasks.files import RowError, check_file, rows
 from rlvr_plugins.tasks.hub import check_revision, download
+from rlvr_plugins.tasks.messages import has_system
 
-MAX_CHARACTERS = 1_000_000
 MAX_NOTES = 50
 NOTES_EACH = 10
 IN_EVALUATION = "in the evaluation set"
-
-TEXT, TEXT_OR_NUMBER, BOOLEAN, ID, INTEGER, INTEGERS = KINDS = (
-    "a text that is not empty",
-    "a text that is not empty, or a number",
-    "true or false",
-    "a text or an integer",
-    "an integer",
-    "a list of integers",
-)
-_INTEGER = re.compile(r"\s*-?[0-9]{1,18}\s*")
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,9 @@ class SourceOptions:
         A name is looked up once and kept in `config/revisions.lock.yaml`; `rlvr lock --update` moves it.
         Only with `source: hub`.
     train_path, eval_path: JSONL, JSON, CSV or Parquet files; only with `source: path`.
-    columns: the file's column for each of the task's own; what is not named is ignored.
+    columns: the file's column for each of the task's own; what is not named is ignored. A name with dots leads into a
+        column: `extra_info.question`, `messages.0.content`. null: the task's own names, or those of its data set on
+        the hub.
     eval_columns: the same for the held-out file, of which only what the verifier needs is read; null: as `columns`.
     max_samples: so many rows are read of each file, from its beginning; null: all.
     on_bad_row: `stop`, or `skip`: leave the row out and count it. A file that is cut off always stops.
@@ -110,6 +113,10 @@ class Ledger:
         self.on_bad_row = on_bad_row
         self.left_out: Counter[str] = Counter()
         self.notes: list[str] = []
+        self.shared = 0
+        self.first_shared = ""
+        self.systems = 0
+        """Rows whose prompt has a message of the system."""
 
     def leave_out(self, reason: str, note: str) -> None:
         self.left_out[reason] += 1
@@ -122,115 +129,55 @@ class Ledger:
             raise ValueError(f"{where}: {error}; on_bad_row: skip leaves such rows out") from None
         self.leave_out(error.reason, f"{where}: {error}")
 
+    def share(self, where: str, key: str) -> None:
+        """Leaves a training row out whose question is in the evaluation file."""
+        self.shared += 1
+        self.first_shared = self.first_shared or f"{where}: {key[:80]!r}"
+        self.leave_out(IN_EVALUATION, f"{where}: {IN_EVALUATION}")
+
     def splits(self, train: Examples, eval: Examples) -> Splits:
-        return Splits(train, eval, dict(self.left_out), tuple(self.notes))
+        notes = tuple(self.notes)
+        return Splits(train, eval, dict(self.left_out), notes, self.shared, self.first_shared, self._remarks())
 
-
-Columns = Mapping[str, tuple[str, str]]
+    def _remarks(self) -> tuple[str, ...]:
+        if not self.systems:
+            return ()
+        return (
+            f"{self.systems:,} rows have a system message of their own, which is not used; "
+            "allowed: one for all rows, as system_prompt of the task",
+        )
 
 
 def read(path: str, columns: Columns, ledger: Ledger, most: int | None = None) -> Iterator[tuple[dict[str, Any], str]]:
     """The checked values of each row under the keys of `columns`, and where the row stands.
 
-    columns: key wanted -> (column of the file, its kind out of `KINDS`); all others are ignored. A number
+    columns: key wanted -> `Column`, or its name and its kind; all others of the file are ignored. A number
     becomes its text for `TEXT_OR_NUMBER`; text that is JSON of the right kind serves for the kinds after it,
     as CSV has nothing else. most: so many rows are read. Raises ValueError as `files.rows` does, on a bad row
     where `ledger` says stop, on an id that stands twice likewise, and when no row can be used.
     """
-    names = [column for column, _ in columns.values()]
+    wanted = {key: Column.of(entry) for key, entry in columns.items()}
+    questions = [column for column in wanted.values() if column.kind == QUESTION]
     seen: dict[bytes, str] = {}
     used = 0
-    for where, row in islice(rows(path, names), most):
+    for where, row in islice(rows(path, list(wanted.values())), most):
         try:
             if isinstance(row, RowError):
                 raise row
-            values = {key: value_of(row, column, kind) for key, (column, kind) in columns.items()}
-            if "id" in values:
-                first = seen.setdefault(digest(values["id"]), where.rpartition(", ")[2])
+            found = values(row, wanted)
+            if "id" in found:
+                first = seen.setdefault(digest(found["id"]), where.rpartition(", ")[2])
                 if first != where.rpartition(", ")[2]:
-                    raise RowError("an id stands twice", f": {values['id'][:60]!r} is that of {first} too")
+                    raise RowError("an id stands twice", f": {found['id'][:60]!r} is that of {first} too")
         except RowError as error:
             ledger.bad(where, error)
             continue
         used += 1
-        yield values, where
+        ledger.systems += any(has_system(column.cell(row)[1]) for column in questions)
+        yield found, where
     if not used:
         raise ValueError(f"{path}: no row can be used; {ledger.notes[0] if ledger.notes else ''}")
 
-
-def value_of(row: Mapping[str, Any], column: str, kind: str) -> Any:
-    """The value of a column. Raises RowError, which names the column and what is allowed."""
-    if column not in row:
-        raise RowError(f"no column {column!r}", f"; found: {', '.join(map(str, row))[:300] or 'nothing'}")
-    value = row[column]
-    made = _VALUES[kind](value)
-    if made is None:
-        shown = json.dumps(value, default=str)[:60]
-        raise RowError(f"column {column!r} can't be used", f": it is {shown}; allowed: {kind}")
-    if isinstance(made, str):
-        _check_text(made, column)
-    return made
-
-
-def _check_text(text: str, column: str) -> None:
-    if len(text) > MAX_CHARACTERS:
-        problem = f"it has {len(text):,} characters; allowed: up to {MAX_CHARACTERS:,}"
-    elif "\0" in text:
-        problem = "it has a NUL character"
-    else:
-        try:
-            text.encode()
-            return
-        except UnicodeEncodeError as error:
-            problem = f"it has the lone surrogate {text[error.start]!a}, which is no character"
-    raise RowError(f"column {column!r} can't be used", f": {problem}")
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value.strip() else None
-
-
-def _text_or_number(value: Any) -> str | None:
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return str(value) if number else _text(value)
-
-
-def _boolean(value: Any) -> bool | None:
-    return (
-        {"true": True, "false": False}.get(value.strip().lower())
-        if isinstance(value, str)
-        else (value if isinstance(value, bool) else None)
-    )
-
-
-def _id(value: Any) -> str | None:
-    return str(value) if type(value) is int else _text(value)
-
-
-def _integer(value: Any) -> int | None:
-    if isinstance(value, str):
-        return int(value) if _INTEGER.fullmatch(value) else None
-    return value if type(value) is int else None
-
-
-def _integers(value: Any) -> list[int] | None:
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            return None
-    fine = isinstance(value, list) and value and all(type(number) is int for number in value)
-    return value if fine else None
-
-
-_VALUES: dict[str, Callable[[Any], Any]] = {
-    TEXT: _text,
-    TEXT_OR_NUMBER: _text_or_number,
-    BOOLEAN: _boolean,
-    ID: _id,
-    INTEGER: _integer,
-    INTEGERS: _integers,
-}
 
 Make = Callable[[dict[str, Any]], Example]
 Gold = Callable[[Example], str]
@@ -306,9 +253,9 @@ def _collected(
     held_out: set[bytes] = frozenset(),
 ) -> Examples:
     builder = Builder()
-    for values, where in read(path, columns, ledger, options.max_samples):
+    for found, where in read(path, columns, ledger, options.max_samples):
         try:
-            example = make(values)
+            example = make(found)
             problem = gold(example) if gold else ""
             if problem:
                 raise RowError("an answer that can't be read", f": {problem}")
@@ -316,7 +263,7 @@ def _collected(
             ledger.bad(where, error)
             continue
         if digest(example.key) in held_out:
-            ledger.leave_out(IN_EVALUATION, f"{where}: {IN_EVALUATION}")
+            ledger.share(where, example.key)
         else:
             builder.add(example)
     return builder.done()

@@ -25,8 +25,9 @@ def run(config: dict[str, Any], *, train: Path, eval: Path, sft: Path, stats: Pa
 
     The three come from one call of the task's `splits`; SFT takes the first rows of the training
     pool. `stats` gets the rows written, the sha256 of each file read, what the task left out by reason, up to
-    50 lines on such rows, and the number of training items whose answer the verifier can't read. Raises
-    RlvrError when the splits overlap or are smaller than asked for, or a held-out answer can't be read.
+    50 lines on such rows, the training rows among them that stand in the task's own evaluation file, and the number of
+    training items whose answer the verifier can't read. Raises RlvrError when the splits overlap or are smaller than
+    asked for, or a held-out answer can't be read.
     """
     name = config["task"]
     task = catalogue().task(name)
@@ -52,11 +53,14 @@ def run(config: dict[str, Any], *, train: Path, eval: Path, sft: Path, stats: Pa
         "rows": rows,
         "files": {path: sha256(Path(path)) for path in _files(task, config)},
         "left_out": dict(found.left_out),
+        "in_own_evaluation": found.shared,
         "unreadable_answers": unreadable.count,
-        "notes": list(found.notes)[:NOTES],
+        "notes": [*found.remarks, *found.notes][:NOTES],
     }
     stats.write_text(json.dumps(facts, indent=1) + "\n")
     _tell(name, facts, stats)
+    for line in found.remarks:
+        console.say(f"{name}: {line}")
     system = task.system if config["system_prompt"] is None else config["system_prompt"]
     return {"rows": rows, "protocol": protocol.facts({name: Protocol(name, system, config["user_prompt"])})}
 

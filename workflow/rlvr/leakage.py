@@ -19,14 +19,16 @@ ITEM, NGRAM = "item", "ngram"
 def checked(steps: Sequence[Step], task: Task, section: Leakage) -> list[Step]:
     """The steps with the check after the last one that samples no model, unless one of them is that check already.
 
-    Raises ValueError naming the key, where no rule applies to the task.
+    Where rows that are found end the run, the check comes before any step that would drop them. Raises ValueError
+    naming the key, where no rule applies to the task.
     """
     rules = [rule for rule in section.rules if rule == ITEM or task.question]
     if not rules:
         raise ValueError(f"leakage.rules: the items of {task.name!r} have no wording of their own; add item")
-    if covering(steps, rules, section.ngram):
+    if section.found == "drop" and covering(steps, rules, section.ngram):
         return list(steps)
-    place = sum(not step.sampled for step in steps)
+    droppers = [place for place, step in enumerate(steps) if step.filter == FILTER and section.found == "refuse"]
+    place = min([*droppers, sum(not step.sampled for step in steps)])
     plugin = catalogue().filter(FILTER)
     options = plugin_options.load("filter", FILTER, {"rules": rules, "ngram": section.ngram})
     counted = section.ngram if task.question and NGRAM not in rules else None
@@ -37,7 +39,7 @@ def checked(steps: Sequence[Step], task: Task, section: Leakage) -> list[Step]:
         plugin.splits,
         {"found": section.found, "ngram": counted},
     )
-    after = [replace(each, name=f"{place + 2:02d}-{each.filter}") for each in steps[place:]]
+    after = [replace(each, name=f"{n:02d}-{each.filter}") for n, each in enumerate(steps[place:], place + 2)]
     return [*steps[:place], step, *after]
 
 

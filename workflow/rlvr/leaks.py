@@ -36,5 +36,13 @@ def refusal(task: str, split: str, dropped: Mapping[str, int], first: Mapping[st
     )
 
 
+def refusal_of_source(task: str, count: int, first: str) -> str:
+    """The line that ends a run where a task's own files share questions. first: the first such training row."""
+    return (
+        f"leakage: {count:,} training rows of {task!r} stand in its own evaluation file (item {count:,}); the first is "
+        f"{_short(first)}; allowed: leakage.found: drop, or files that share no question"
+    )
+
+
 def _short(text: str) -> str:
     return ascii(text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}...")

@@ -181,7 +181,9 @@ def of(config: Config) -> dict[str, dict[str, Any]]:
     }
     for name, task in whole["tasks"].items():
         own = {key: value for key, value in task.items() if key not in ("filters", "prompts", "second_labels")}
-        cut[f"data/{name}"] = {"task": name, **own, "with_sft": config.sft is not None, "seed": config.seed}
+        found = config.leakage and config.leakage.found
+        more = {"with_sft": config.sft is not None, "seed": config.seed, "leakage": found}
+        cut[f"data/{name}"] = {"task": name, **own, **more}
         for step in config.steps(name):
             cut[f"filter/{name}/{step.name}"] = _step(name, step)
             if step.sampled:

@@ -21,6 +21,7 @@ def table(results: Results, steps: Mapping[str, str | None], ngrams: Mapping[str
     evaluation = str(sum(_rows(results, task) for task in results.tasks))
     rows = []
     for task, step in steps.items():
+        rows += _within(results, task)
         if step is None:
             rows.append({"task": task, "split": "all", "found by rule": NOT_CHECKED})
             continue
@@ -29,6 +30,14 @@ def table(results: Results, steps: Mapping[str, str | None], ngrams: Mapping[str
             if stats.get(split, {}).get("rows"):
                 rows.append(_row(task, split, stats, evaluation, ngrams.get(task)))
     return pd.DataFrame(rows, columns=COLUMNS).fillna("")
+
+
+def _within(results: Results, task: str) -> list[dict[str, str]]:
+    """What was left out of a task's training file, as it stands in the task's own evaluation file."""
+    file = results.folder / "data" / task / "raw" / "stats.json"
+    count = json.loads(file.read_text(encoding="utf-8")).get("in_own_evaluation") if file.is_file() else 0
+    found = {"found by rule": f"item {count}", "dropped": str(count), "evaluation items": str(_rows(results, task))}
+    return [{"task": task, "split": "source file", **found}] if count else []
 
 
 def _row(task: str, split: str, stats: Mapping[str, Any], evaluation: str, ngram: int | None) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlvr import console, protocol, tables
+from rlvr import console, leaks, protocol, tables
 from rlvr.config import task_options
 from rlvr.errors import RlvrError
 from rlvr.protocol import Protocol
@@ -27,7 +27,8 @@ def run(config: dict[str, Any], *, train: Path, eval: Path, sft: Path, stats: Pa
     pool. `stats` gets the rows written, the sha256 of each file read, what the task left out by reason, up to
     50 lines on such rows, the training rows among them that stand in the task's own evaluation file, and the number of
     training items whose answer the verifier can't read. Raises RlvrError when the splits overlap or are smaller than
-    asked for, or a held-out answer can't be read.
+    asked for, a held-out answer can't be read, or with `leakage: refuse` a training row was left out for the last
+    reason.
     """
     name = config["task"]
     task = catalogue().task(name)
@@ -35,6 +36,8 @@ def run(config: dict[str, Any], *, train: Path, eval: Path, sft: Path, stats: Pa
     if not config["with_sft"]:
         sizes["sft"] = 0
     found = _splits(task, config, sizes)
+    if config.get("leakage") == "refuse" and found.shared:
+        raise RlvrError(leaks.refusal_of_source(name, found.shared, found.first_shared))
     _check(name, sizes, found)
 
     prompt = (config["system_prompt"], config["user_prompt"])

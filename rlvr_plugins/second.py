@@ -16,12 +16,12 @@ TAIL = 10_000
 
 
 def _math_verify() -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Hugging Face's Math-Verify on the last answer element, or on the end of a text without one."""
+    """Hugging Face's Math-Verify on the last answer element, or on the end of a response without one."""
     from math_verify import parse, verify
 
     def answer(item: dict[str, Any]) -> dict[str, Any]:
         tagged = read_tags(item["completion"])
-        text = item["completion"][-TAIL:] if tagged.answer is None else tagged.answer[:TAIL]
+        text = tagged.response[-TAIL:] if tagged.answer is None else tagged.answer[:TAIL]
         try:
             return {"right": bool(verify(parse(item["answer"]), parse(text)))}
         except Exception:

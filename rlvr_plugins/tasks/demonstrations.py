@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from rlvr_plugins.verifiers.latex import OPEN_BOX
+
 TAIL = 500
 
 _CALCULATION = re.compile(r"<<[^<>]*>>")
@@ -11,8 +13,8 @@ _MARKED = re.compile(r"####[^\n]*\s*\Z")
 _TAG = re.compile(r"<\s*/?\s*(?:think|thinking|thought|reasoning|answer|solution)\b[^<>]*>", re.IGNORECASE)
 _TOKEN = re.compile(r"<[|｜][^|｜<>]{1,40}[|｜]>|</?s>|<eos>|<end_of_turn>")
 _LAST_ANSWER = re.compile(r"<answer>(?:(?!<answer>).)*?</answer>\s*\Z", re.DOTALL | re.IGNORECASE)
-_BOX = re.compile(r"\\f?boxed\s*\{")
-_BRACE = re.compile(rf"{_BOX.pattern}|\\[{{}}]|[{{}}]")
+_BOX = re.compile(OPEN_BOX)
+_BRACE = re.compile(rf"{OPEN_BOX}|\\[{{}}]|[{{}}]")
 _AFTER_BOX = re.compile(r"[\s$.*!)}\]\\]*")
 _HEADING = re.compile(r"(?:\A|\n)[ #*_>]*(?:the\s+)?(?:final\s+)?answer(?:\s+is)?[\s:*_.]*\Z", re.IGNORECASE)
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=\S)|\n")

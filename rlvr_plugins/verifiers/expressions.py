@@ -28,7 +28,8 @@ _COMMANDS = (
     (re.compile(r"\\(?:left|right) ?(?=[()])|\\[,;!: ]"), " "),
 )
 _SPACES = re.compile("[ \t\r\n\u00a0\u2009\u202f]+")
-_WRAPPERS = (("\\(", "\\)"), ("\\[", "\\]"), ("$$", "$$"), ("$", "$"), ("`", "`"), ("**", "**"), ("\\boxed{", "}"))
+_WRAPPERS = (("\\(", "\\)"), ("\\[", "\\]"), ("$$", "$$"), ("$", "$"), ("`", "`"), ("**", "**"))
+_OPEN_BOX = re.compile(latex.OPEN_BOX)
 _ALLOWED = re.compile(r"[0-9+\-*/() ]+")
 _RUN = re.compile(r"[0-9(][0-9+\-*/() ]*+(?:= ?[0-9]+(?![0-9]| ?[-+*/]))?")
 _EMPHASIS = re.compile(r"(?<![\w)*])\*\*(?=[^\s*])(.{0,300}?[^\s*])\*\*(?![\w(*])")
@@ -102,7 +103,9 @@ def _signs(text: str) -> str:
 
 def _unwrap(text: str) -> str:
     text = text.removesuffix(".").strip()
-    for opening, closing in _WRAPPERS:
+    box = _OPEN_BOX.match(text)
+    wrappers = ((box[0], "}"), *_WRAPPERS) if box else _WRAPPERS
+    for opening, closing in wrappers:
         inner = text[len(opening) : len(text) - len(closing)]
         if text.startswith(opening) and text.endswith(closing) and len(inner) > 0 and opening not in inner:
             return _unwrap(inner.strip())
@@ -150,13 +153,13 @@ def _value(node: ast.expr, used: list[int], operators: str) -> Fraction:
 def verify_countdown(completion: str, example: Example) -> Verdict:
     """Judges a Countdown completion; fields `numbers`, `target` and, unless all four, `operators`.
 
-    Without an answer element, or with one that holds no expression, the expression that the text
+    Without an answer element, or with one that holds no expression, the expression that the response
     states last is judged, for `flexible` only.
     """
     fields = example.fields
     numbers, target, operators = fields["numbers"], fields["target"], fields.get("operators", OPERATORS)
     tagged = read_tags(completion)
-    refusal = "no <answer>"
+    refusal = tagged.missing
     if tagged.answer is not None:
         try:
             value, used = read_answer(tagged.answer, target, operators)
@@ -175,7 +178,7 @@ def verify_countdown(completion: str, example: Example) -> Verdict:
                 reason,
                 answers=tagged.answers,
             )
-    found = _last_expression(completion if tagged.answer is None else tagged.answer)
+    found = _last_expression(tagged.response if tagged.answer is None else tagged.answer)
     elsewhere = judge(found, numbers, target, operators) if found else "no expression elsewhere"
     flexible = not elsewhere
     if tagged.answer is None:
@@ -186,7 +189,7 @@ def verify_countdown(completion: str, example: Example) -> Verdict:
 
 
 def _last_expression(text: str) -> str:
-    r"""The expression after the last `####`, `\boxed{` or "answer is", else the last in the text."""
+    r"""The expression after the last `####`, box or "answer is", else the last in the text."""
     statement = stated(text)
     if statement and statement[1]:
         return statement[0]

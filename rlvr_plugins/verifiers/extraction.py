@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from rlvr_plugins.verifiers.latex import boxes
+from rlvr_plugins.verifiers.latex import BOX, OPEN_BOX, boxes
 
 TAIL = 10_000
 TRIES = 3
@@ -17,34 +17,56 @@ _MARKED = re.compile(r"[\s$€£*_(\\+−-]*[0-9]")
 _HEADING = re.compile(r"\s*[0-9]+[.)]\s+[^\W\d_]")
 _DENIAL = re.compile(r"(?:\bnot|n['’]t|\bnever)\b[^.,;:\n]*\Z")
 _RETRACTED = re.compile(
-    r"\b(?:wait|actually|correction|wrong|incorrect|mistake|instead|or)\b[^\n]{0,80}[0-9]", re.IGNORECASE
+    r"(?:\b(?:wait|actually|correction|wrong|incorrect|mistake|instead|should (?:be|have been))\b"
+    r"|(?:\A|[.!?;]\s|\n)\W{0,20}\bor\b)"
+    r"[^\n]{0,80}[0-9]",
+    re.IGNORECASE,
 )
+_CHECKS = re.compile(r"\b(?:(?:re|double[- ]?)?check|verif|confirm)", re.IGNORECASE)
+_TAKES_BACK = re.compile(r"\b(?:no|not|wrong|incorrect|mistake|instead|correction)\b|n['’]t\b", re.IGNORECASE)
+_SENTENCE = re.compile(r"[^\n]*?(?:[.!?](?=\s)|\n|\Z)")
 _LIST_MARK = re.compile(r"(?:[-*•–]\s+|[0-9]+\)\s+)")
-_BETWEEN_BOXES = re.compile(r"[\W_]*(?:or|and|to|vs|maybe|either)?[\W_]*")
+_BOX = re.compile(BOX)
+_BARE_BOX = re.compile(rf"{BOX}\s*(?=[^\s{{\[])")
+_BETWEEN_BOXES = re.compile(rf"[\W_]*(?:or|and|to|vs|maybe|either)?[\W_]*{OPEN_BOX}")
 
 
 def stated(text: str) -> tuple[str, bool] | None:
-    r"""What follows the last of `####`, `\boxed{` and "the answer is", looked for in the end of a text.
+    r"""What follows the last of `####`, a box and "the answer is", looked for in the end of a text.
 
-    Returns the statement, and whether it stands by itself: a box or the line after `####` is all of
-    the answer, while a sentence may go on. A line after `####` that does not begin with a number is
-    a heading. Boxes side by side are given as they stand. None where there is none of the three, or
-    where what follows takes it back.
+    Returns the statement, and whether it stands by itself: a box or the line after `####` is all of the answer, while a
+    sentence may go on, as may what follows a box command without braces. A line after `####` that does not begin with a
+    number is a heading. Boxes side by side are given as they stand. None where there is none of the three, or where
+    what follows takes it back.
     """
     tail = text[-TAIL:]
-    hashes, box, (sentence, begin) = _hashes(tail), tail.rfind("\\boxed"), _sentence(tail)
+    box = max((match.start() for match in _BOX.finditer(tail)), default=-1)
+    hashes, (sentence, begin) = _hashes(tail), _sentence(tail)
     last = max(hashes, box, sentence)
     if last < 0:
         return None
-    if last == box:
+    alone = last != sentence
+    bare = last == box and _BARE_BOX.match(tail, box)
+    if last == box and not bare:
         said, end = _boxed(tail)
     else:
-        begin = begin if last == sentence else hashes + 4
+        begin = bare.end() if bare else begin if last == sentence else hashes + 4
         said = _line(tail[begin:])
-        end = begin if last == sentence else begin + tail[begin:].find(said) + len(said)
-    if said is None or _RETRACTED.search(tail[end:]):
+        alone = alone and not bare
+        end = begin + tail[begin:].find(said) + len(said) if alone else begin
+    if said is None or _retracted(tail[end:]):
         return None
-    return said, last != sentence
+    return said, alone
+
+
+def _retracted(after: str) -> bool:
+    """Whether what follows a statement takes it back; a sentence that checks it does not."""
+    for match in _RETRACTED.finditer(after):
+        begin = max(after.rfind(mark, 0, match.start()) for mark in (". ", "\n", "? ", "! ")) + 1
+        sentence = _SENTENCE.match(after, begin)[0]
+        if not _CHECKS.search(sentence) or _TAKES_BACK.search(sentence):
+            return True
+    return False
 
 
 def _boxed(text: str) -> tuple[str | None, int]:
@@ -54,7 +76,7 @@ def _boxed(text: str) -> tuple[str | None, int]:
         return None, 0
     begin, end = found[-1]
     for former, former_end in found[:-1]:
-        if former_end < begin and _BETWEEN_BOXES.fullmatch(text[former_end + 1 : begin].removesuffix("\\boxed{")):
+        if former_end < begin and _BETWEEN_BOXES.fullmatch(text, former_end + 1, begin):
             return text[former:end], end
     return text[begin:end], end
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import re
 
-_BRACES = re.compile(r"\\boxed\s*\{|\\?[{}]")
-_FRACTION = re.compile(r"\\[dt]?frac\s*(?:\{([^{}]*)\}|(\d))\s*(?:\{([^{}]*)\}|(\d))")
-_TEXT = re.compile(
-    r"\\(?:boxed|fbox|framebox|underline|boldsymbol|bold|emph|mbox|operatorname|text(?:bf|it|rm|sf|tt)?|math(?:bf|it|rm|sf|tt))"
-    r"\s*\{([^{}]*)\}"
+_BOX_OPTIONS = r"(?:\s*\[[^\[\]{}]{0,60}\]){0,2}"
+BOX = (
+    rf"\\(?:(?:A?boxed|[fb]box|framebox|doublebox|[oO]valbox|shadowbox|tcboxmath)(?![A-Za-z]){_BOX_OPTIONS}"
+    r"|f?colorbox(?:\s*\{[\w!.]{1,30}\}){1,2}(?=\s*\{))"
 )
+"""A command that frames the answer, up to what it frames: of LaTeX, amsmath, mathtools, fancybox, MathJax, xcolor."""
+OPEN_BOX = rf"{BOX}\s*\{{"
+_BRACES = re.compile(rf"{OPEN_BOX}|\\?[{{}}]")
+_FRACTION = re.compile(r"\\[dt]?frac\s*(?:\{([^{}]*)\}|(\d))\s*(?:\{([^{}]*)\}|(\d))")
+_STYLES = r"underline|boldsymbol|bold|emph|mbox|operatorname|text(?:bf|it|rm|sf|tt)?|math(?:bf|it|rm|sf|tt)"
+_TEXT = re.compile(rf"(?:{BOX}|\\(?:{_STYLES}))\s*\{{([^{{}}]*)\}}")
 
 
 def last_box(text: str) -> str | None:
-    r"""What stands in the closed `\boxed{…}` that opens last, so in the innermost one; None without one."""
+    r"""What stands in the closed box that opens last, so in the innermost one; None without one."""
     start, end = max(boxes(text), default=(0, -1))
     return text[start:end] if end >= 0 else None
 
@@ -60,7 +65,7 @@ def _balanced(text: str) -> bool:
 
 
 def replace_text(text: str) -> str:
-    r"""`\text{…}`, `\boxed{…}` and their kin by what they hold, set apart by spaces."""
+    r"""`\text{…}`, boxes and their kin by what they hold, set apart by spaces."""
     while True:
         text, count = _TEXT.subn(r" \1 ", text)
         if not count:

@@ -47,12 +47,13 @@ _LATEX = (
     (re.compile(r"\\([$%{}#&_])"), r"\1"),
     (re.compile(r"\\(?:times|cdot)(?![A-Za-z])"), "×"),
     (re.compile(r"\\(?:approx|Rightarrow|implies|to|rightarrow)(?![A-Za-z])"), "="),
-    (re.compile(r"\\(?:therefore|sim|boxed|bf|it|rm|tiny|small|normalsize|[lL]arge|LARGE|[hH]uge)(?![A-Za-z{])"), " "),
+    (re.compile(r"\\(?:therefore|sim|bf|it|rm|tiny|small|normalsize|[lL]arge|LARGE|[hH]uge)(?![A-Za-z{])"), " "),
     (re.compile(r"\\\\\s*\Z"), " "),
 )
 _ORDINAL = re.compile(r"(?<=[0-9])\^\s*\{?\s*(?:\\text\s*\{\s*)?(st|nd|rd|th)\b\s*\}{0,2}")
 _TAG = re.compile(r"</?(?:b|i|u|em|strong|code|span|p|br)\s*/?>", re.IGNORECASE)
-_LOOSE = re.compile(r"\*{2,}|`|\\boxed\s*\{?(?![^{}]*\})|^[ ]*>[ ]?", re.MULTILINE)
+_BARE_BOX = re.compile(rf"{latex.BOX}(?!\s*\{{)")
+_LOOSE = re.compile(rf"\*{{2,}}|`|{latex.BOX}\s*\{{?(?![^{{}}]*\}})|^[ ]*>[ ]?", re.MULTILINE)
 _ELEMENT = re.compile(r"</?[A-Za-z]{1,20}>")
 _FENCE = re.compile(r"```\w*\n(.*)\n```", re.DOTALL)
 _INVISIBLE = "\ufeff\u200b\u200c\u200d\u200e\u200f\u2060"
@@ -85,6 +86,7 @@ def plain(text: str, whole: bool = True) -> str | None:
         text = _DEGREES.sub("°", text)
         text = latex.replace_text(latex.replace_fractions(text, FRACTION))
         text = latex.replace_fractions(text, FRACTION)
+        text = _BARE_BOX.sub(" ", text)
         for pattern, replacement in _LATEX:
             text = pattern.sub(replacement, text)
     text = text.replace("=>", "=").replace("->", "=")

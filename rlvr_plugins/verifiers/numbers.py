@@ -9,7 +9,8 @@ from rlvr_plugins.types import ERROR, UNREADABLE, Example, Verdict
 from rlvr_plugins.verifiers import units
 from rlvr_plugins.verifiers.extraction import stated
 from rlvr_plugins.verifiers.notation import plain
-from rlvr_plugins.verifiers.prose import joined, sentence_around, without_end_tokens
+from rlvr_plugins.verifiers.prose import joined, sentence_around
+from rlvr_plugins.verifiers.response import parts
 from rlvr_plugins.verifiers.tags import NOT_ALONE, read_tags, shown
 
 MAX_CHARACTERS = 200
@@ -110,13 +111,17 @@ def _decimal(text: str) -> Fraction:
 
 
 def find_number(text: str) -> tuple[str, Fraction | None]:
-    r"""The number a text ends in, as it stands there and as a value.
+    r"""The number that the response of a completion ends in, as it stands there and as a value.
 
-    It follows the last `####`, `\boxed{` or "the answer is"; without these it is the last number, or
+    It follows the last `####`, box or "the answer is"; without these it is the last number, or
     the first after the last `=` of the last line. A number that is joined to another one ("72 or 73",
     "5 - 6") or denied ("not 72") is none.
     """
-    text = without_end_tokens(text).rstrip()
+    return _stated_last(parts(text).response)
+
+
+def _stated_last(text: str) -> tuple[str, Fraction | None]:
+    text = text.rstrip()
     statement = stated(text)
     if statement:
         said, alone = statement
@@ -167,7 +172,7 @@ def _lone(text: str, place: int) -> tuple[str, Fraction | None, str] | None:
 def verify_number(completion: str, example: Example) -> Verdict:
     """Judges a completion whose answer is a number; field `answer` holds the gold.
 
-    Without an answer element, or with one that holds no single number, the number that the text
+    Without an answer element, or with one that holds no single number, the number that the response
     states last is judged, for `flexible` only.
     """
     gold = parse_number(str(example.fields["answer"]))
@@ -176,17 +181,17 @@ def verify_number(completion: str, example: Example) -> Verdict:
         return Verdict(False, False, False, "", reason, ERROR)
     tagged = read_tags(completion)
     if tagged.answer is None:
-        answer, value = find_number(completion)
+        answer, value = _stated_last(tagged.response)
         status = UNREADABLE if answer and value is None else ""
         found = f"{shown(str(value))} {'is right' if value == gold else f'is not {shown(str(gold))}'}"
-        reason = f"no <answer>; {'no single number elsewhere' if value is None else f'elsewhere {found}'}"
+        reason = f"{tagged.missing}; {'no single number elsewhere' if value is None else f'elsewhere {found}'}"
         return Verdict(False, value == gold, False, shown(answer), reason, status)
     answer = shown(tagged.answer)
     value = parse_number(tagged.answer)
     if value is None:
         one_line = "\n" not in tagged.answer and not stated(tagged.answer)
         first = _first(tagged.answer[:MAX_CHARACTERS]) if one_line else None
-        flexible = (first or find_number(tagged.answer))[1] == gold
+        flexible = (first or _stated_last(tagged.answer))[1] == gold
         status = "" if flexible else UNREADABLE
         reason = "no single number in <answer>"
         return Verdict(False, flexible, tagged.well_formed, answer, reason, status, tagged.answers)

@@ -1,10 +1,9 @@
-"""What stands around a number in prose: its sentence, what ties it to another number, end tokens."""
+"""What stands around a number in prose: its sentence, and what ties it to another number."""
 
 from __future__ import annotations
 
 import re
 
-_END_TOKENS = re.compile(r"(?:\s*(?:<[|｜][^|｜<>]{1,40}[|｜]>|</s>|<eos>|<end_of_turn>))+\s*\Z")
 _OR = r"\b(?:or|nor|and|to|through|vs\.?|versus|but|maybe|perhaps|possibly)(?!\w)"
 _HEDGE = r"\b(?:or|maybe|perhaps|possibly|versus|vs\.?)(?!\w)"
 _JOINED_BEFORE = re.compile(
@@ -20,11 +19,6 @@ _JOINED_AFTER = re.compile(
 _CORRECTED = re.compile(r"\bnot\s+[$]?[0-9][0-9.,]*\s*[;,]?\s*(?:but|it is|it['’]s|rather)\s+(?:rather\s+)?[$]?\s*$")
 _SENTENCE_END = re.compile(r"(?<!\bvs)[.!?]\s+(?=\S|\Z)")
 _OPEN_END = re.compile(r"\b(?:or|and)\s*$")
-
-
-def without_end_tokens(text: str) -> str:
-    """The text without the end tokens that a decoder may have left, such as `<|im_end|>`."""
-    return text[:-200] + _END_TOKENS.sub("", text[-200:]) if text.rstrip().endswith(">") else text
 
 
 def sentence_around(before: str, after: str) -> tuple[str, str]:

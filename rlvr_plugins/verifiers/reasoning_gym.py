@@ -23,17 +23,17 @@ def dataset_of(name: str, config: str, seed: int, size: int):
 
 
 def verify_reasoning_gym(name: str, completion: str, example: Example) -> Verdict:
-    """Asks the scorer of data set `name` for the answer element; without one, for what the text states last."""
+    """Asks the scorer of data set `name` for the answer element; without one, for what the response states last."""
     fields = example.fields
     dataset = dataset_of(name, fields["config"], fields["seed"], fields["size"])
     entry = dataset[fields["index"]]
     tagged = read_tags(completion)
     if tagged.answer is None:
-        statement = stated(completion)
-        lines = completion.strip().splitlines()
+        statement = stated(tagged.response)
+        lines = tagged.response.strip().splitlines()
         found = statement[0] if statement else (lines[-1] if lines else "")
         flexible = _score(dataset, entry, found) == 1
-        return Verdict(False, flexible, False, shown(found), "no <answer>")
+        return Verdict(False, flexible, False, shown(found), tagged.missing)
     score = _score(dataset, entry, tagged.answer)
     right = score == 1
     strict = right and tagged.well_formed

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rlvr_plugins.verifiers.prose import without_end_tokens
+from rlvr_plugins.verifiers.response import parts
 
 REASONING = ("think", "reasoning")
 SHOWN_CHARACTERS = 200
+CUT_OFF = "no answer: cut off inside the reasoning"
 NOT_ALONE = "right, but the completion is not one <think> or <reasoning> and one <answer> element"
 
 
@@ -18,28 +19,41 @@ NOT_ALONE = "right, but the completion is not one <think> or <reasoning> and one
 class Tagged:
     """What stands in the tags.
 
-    answer: the text of the last complete `<answer>` element, None where there is none.
-    well_formed: the completion is one reasoning element and one answer element and nothing else.
-    answers: number of answer elements.
+    answer: the text of the last whole `<answer>` element of the response, None where there is none.
+    well_formed: up to the first end token the completion is one reasoning element and one answer element and nothing
+        else.
+    answers: number of answer elements, those in the reasoning included; 0 where none of them counts.
+    response: what of the completion counts where there is no answer element; see `response.parts`.
+    missing: why there is no answer element, "" where there is one.
     """
 
     answer: str | None
     well_formed: bool
     answers: int
+    response: str
+    missing: str
 
 
 def read_tags(completion: str) -> Tagged:
     """Splits a completion into its tagged parts in linear time; never raises."""
-    text = without_end_tokens(completion).strip()
-    last = text.rfind("</answer>") if "</answer>" in text else -1
-    start = text.rfind("<answer>", 0, last) if last >= 0 else -1
-    if start < 0:
-        return Tagged(None, False, 0)
-    end = text.find("</answer>", start)
+    found = parts(completion)
+    text, response = found.turn.strip(), found.response
     openings, closings = text.count("<answer>"), text.count("</answer>")
-    whole = openings == closings == 1 and end + len("</answer>") == len(text)
-    well_formed = whole and any(_one_element(text, start, name) for name in REASONING)
-    return Tagged(text[start + len("<answer>") : end].strip(), well_formed, min(openings, closings))
+    start = text.rfind("<answer>")
+    well_formed = (
+        openings == closings == 1
+        and start < text.find("</answer>") == len(text) - len("</answer>")
+        and any(_one_element(text, start, name) for name in REASONING)
+    )
+    if well_formed:
+        return Tagged(text[start + len("<answer>") : -len("</answer>")].strip(), True, 1, response, "")
+    last = response.rfind("</answer>")
+    start = response.rfind("<answer>", 0, last) if last >= 0 else -1
+    if start < 0:
+        return Tagged(None, False, 0, response, CUT_OFF if found.unclosed else "no <answer>")
+    end = response.find("</answer>", start)
+    answer = response[start + len("<answer>") : end].strip()
+    return Tagged(answer, False, min(openings, closings), response, "")
 
 
 def _one_element(text: str, end: int, name: str) -> bool:

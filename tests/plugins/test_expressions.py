@@ -85,7 +85,7 @@ def test_an_operator_that_the_task_does_not_allow_is_refused():
         ("<think>x</think><answer>2 + 3 + 5</answer> so", False, True, False),
         ("<think>x</think><answer>1</answer><answer>2 + 3 + 5</answer>", False, True, False),
         ("I think\n2 + 3 + 5 = 10", False, True, False),
-        ("<think>2 + 3 + 5", False, True, False),
+        ("<think>2 + 3 + 5", False, False, False),
         ("<reasoning>x</reasoning><answer>2 + 3 + 5</answer>", True, True, True),
         ("The answer is 2+3+5.", False, True, False),
         ("#### 2 + 3 + 5 = 10", False, True, False),

@@ -129,7 +129,7 @@ def test_no_text_raises(text):
         ("30 * 40\n#### 1200", False, True, False, "wrong_format"),
         (r"thus \boxed{1200}, not 7", False, True, False, "wrong_format"),
         ("The answer is 1200 because 30 * 40 = 1200", False, True, False, "wrong_format"),
-        ("<reasoning>30 * 40 is 1200", False, True, False, "wrong_format"),
+        ("<reasoning>30 * 40 is 1200", False, False, False, "missing"),
         ("<reasoning>1</reasoning><answer>1200 or 1300</answer>", False, False, True, "unreadable"),
         ("<reasoning>1</reasoning><answer></answer>", False, False, True, "unreadable"),
         ("<reasoning>1</reasoning><answer>so 3 hens lay 1200 eggs</answer>", False, True, True, "wrong_format"),

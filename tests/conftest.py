@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,8 +17,9 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, settings
 
-from checkouts import ROOT, copy_checkout  # noqa: F401  the tests take both from here
+from checkouts import ROOT, copy_checkout
 from rlvr_plugins.manager import catalogue
+from stage_server import client as stage_server_client
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -24,16 +27,21 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
+STAGES = "RLVR_TEST_STAGES"
+"""Names the folder of the stage server, where one is to be asked."""
 MICRO = {
     "experiment": "micro",
     "base": {"model": "tiny", "tiny": {"hidden_size": 32, "layers": 1, "heads": 2, "vocabulary": 400}},
     "tasks": {"countdown": {"train": 64, "sft": 64, "eval": 12}},
     "filters": [{"duplicates": {}}, {"tokens": {"max": 500}}],
-    "sft": {"trainer": {"max_steps": 3, "per_device_train_batch_size": 8, "gradient_checkpointing": False}},
+    "sft": {
+        "trainer": {"max_steps": 3, "save_steps": 1, "per_device_train_batch_size": 8, "gradient_checkpointing": False}
+    },
     "grpo": {
         "rewards": {"correctness": 1.0, "format": 0.1},
         "trainer": {
             "max_steps": 2,
+            "save_steps": 1,
             "per_device_train_batch_size": 8,
             "num_generations": 4,
             "max_completion_length": 8,
@@ -52,10 +60,11 @@ def write_config(checkout: Path, config: dict) -> None:
 
 def snakemake(checkout: Path, *arguments: str, check: bool = True, **env: str) -> subprocess.CompletedProcess:
     """Runs snakemake in a checkout as a user would; standard error joins standard output."""
+    path = [env.get(STAGES) or os.environ.get(STAGES), str(Path(sys.executable).parent), os.environ["PATH"]]
     result = subprocess.run(
         ["snakemake", "--cores", "1", *arguments],
         cwd=checkout,
-        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **env},
+        env={**os.environ, "PATH": os.pathsep.join(filter(None, path)), **env},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -116,6 +125,35 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     return SimpleNamespace(base=weights, train=rows["train"], sft=rows["sft"], eval=raw["eval"], raw=raw, cut=cut)
 
 
+@pytest.fixture(scope="session")
+def stage_server() -> Iterator[Path]:
+    """A folder with an `rlvr` whose stages do not import torch and its kin anew; for the PATH of snakemake."""
+    folder = Path(tempfile.mkdtemp(prefix="rlvr-"))  # short: the name of a socket has at most 107 bytes
+    address = folder / "socket"
+    source = os.pathsep.join([str(ROOT / "workflow"), str(ROOT)])
+    server = subprocess.Popen(
+        [sys.executable, Path(__file__).with_name("stage_server.py"), address],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": source, "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"},
+    )
+    while not address.exists():
+        assert server.poll() is None
+        time.sleep(0.05)
+    stage_server_client(folder, address)
+    yield folder
+    server.stdin.close()
+    server.wait(60)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def preloaded(stage_server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has snakemake run this checkout's stages by the stage server: not for what edits code, kills or measures."""
+    monkeypatch.setenv(STAGES, str(stage_server))
+
+
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A copy of the checkout with the micro experiment as its default; nothing has run in it."""
@@ -125,11 +163,11 @@ def checkout(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(tmp_path_factory: pytest.TempPathFactory, stage_server: Path) -> Path:
     """A copy in which the micro experiment has run; read only, copy it to change it."""
     copied = copy_checkout(tmp_path_factory.mktemp("finished") / "checkout")
     write_config(copied, MICRO)
-    snakemake(copied)
+    snakemake(copied, **{STAGES: str(stage_server)})
     return copied
 
 

@@ -89,6 +89,7 @@ def test_seeds_and_controls_cost_no_second_warm_start(checkout):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("preloaded")
 def test_all_controls_run_and_stand_in_the_table(after_run):
     """About a minute: three more policies on top of a finished run."""
     before = (after_run / "results/micro/sft/manifest.json").read_bytes()

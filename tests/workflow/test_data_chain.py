@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from test_dag import planned
 
-from conftest import MICRO, copy_checkout, snakemake, write_config
+from conftest import MICRO, STAGES, copy_checkout, snakemake, write_config
 from rlvr_plugins.tasks import word_problems
 
 pytestmark = pytest.mark.slow
@@ -49,7 +49,7 @@ def solutions(folder: Path, count: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def chained(tmp_path_factory) -> Path:
+def chained(tmp_path_factory, stage_server) -> Path:
     checkout = copy_checkout(tmp_path_factory.mktemp("chain") / "checkout")
     config = copy.deepcopy(MICRO)
     train = questions(checkout, "train.jsonl", 60, 1, "[1, 2]", '{"question": "What?", "answer": null}')
@@ -80,7 +80,7 @@ def chained(tmp_path_factory) -> Path:
     config["grpo"]["variants"] = {"dynamic": {"dynamic": {"max_rounds": 1}}, "easy": {"order": "easy_first"}}
     config["evaluation"] |= {"lm_eval": True, "repeat": 3}
     write_config(checkout, config)
-    snakemake(checkout)
+    snakemake(checkout, **{STAGES: str(stage_server)})
     return checkout
 
 

@@ -147,6 +147,7 @@ def test_the_table_has_a_row_for_each_arm_that_was_held(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("preloaded")
 def test_a_model_that_does_not_pass_is_not_evaluated(after_run):
     weights = after_run / "results/micro/model/sft/weights"
     completions = "results/micro/eval/sft/countdown/greedy/completions.parquet"

@@ -211,6 +211,7 @@ def _write_openmath(path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("preloaded")
 @pytest.mark.parametrize("name", [name for name in REAL if not name.endswith("/night")])
 def test_every_preset_trains_for_two_steps_with_a_tiny_model(tmp_path, name):
     checkout = copy_checkout(tmp_path / "checkout")

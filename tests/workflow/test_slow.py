@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from test_dag import planned
 
+import sameness
 from conftest import MICRO, copy_checkout, snakemake, write_config
 
 pytestmark = pytest.mark.slow
@@ -78,30 +79,13 @@ def test_the_audit_of_the_default_holds_until_one_byte_changes(default):
 def test_the_same_seed_gives_the_same_table_and_completions(finished, checkout):
     snakemake(checkout)
     made = [finished / "results/micro", checkout / "results/micro"]
-    left_out = ("manifest.json", "metrics.parquet", ".snakemake_timestamp")
-    timed = ("index.html", "summary.txt", "stages.csv", "learning_curves.csv", "cells", "models")
-    files = [path.relative_to(made[0]) for path in made[0].rglob("*.*") if path.is_file()]
-    files = [
-        file
-        for file in files
-        if file.parts[0] in ("data", "model", "sft", "grpo", "eval", "dataset", "report")
-        and not file.name.endswith(left_out)
-        and not (file.parts[0] == "report" and file.parts[1] in timed)
-    ]
+    compared = sameness.files(made[0])
     kinds = {".parquet", ".safetensors", ".html", ".csv", ".md", ".svg", ".png"}
-    assert {file.suffix for file in files} >= kinds and len(files) > 50
-    for file in files:
-        assert (made[0] / file).read_bytes() == (made[1] / file).read_bytes(), file
-    for file in made[0].rglob("metrics.parquet"):
-        both = [
-            pd.read_parquet(folder / file.relative_to(made[0])).drop(
-                columns=["step_time", "sampling_time"], errors="ignore"
-            )
-            for folder in made
-        ]
-        pd.testing.assert_frame_equal(*both, check_exact=True)
+    assert {file.suffix for file in compared} >= kinds and len(compared) > 50
+    assert sameness.differences(*made) == []
 
 
+@pytest.mark.usefixtures("preloaded")
 def test_a_second_clone_reuses_what_the_cache_holds_and_refuses_what_is_damaged(tmp_path):
     cache = tmp_path / "cache"
     cache.mkdir()
@@ -165,6 +149,7 @@ def test_a_killed_workflow_says_the_command_to_give_and_then_goes_on(checkout):
     assert (checkout / "results/micro/report/pass_at_1.csv").is_file()
 
 
+@pytest.mark.usefixtures("preloaded")
 def test_a_task_of_reasoning_gym_runs_from_data_to_table(tmp_path):
     checkout = copy_checkout(tmp_path / "checkout")
     name = "reasoning_gym:chain_sum"

@@ -6,7 +6,6 @@ import argparse
 import importlib
 import json
 import os
-import signal
 import sys
 import time
 import traceback
@@ -17,6 +16,7 @@ from rlvr import (
     attempt_logs,
     circumstances,
     console,
+    interrupts,
     nvidia,
     plugin_commands,
     protocol,
@@ -129,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run_stage(arguments: argparse.Namespace) -> int:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupts.end_stage()
     name = arguments.command
     if "OMP_NUM_THREADS" in os.environ:  # set by snakemake; the tokenizers would take every core
         os.environ.setdefault("RAYON_NUM_THREADS", os.environ["OMP_NUM_THREADS"])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tqdm import tqdm
@@ -29,7 +30,7 @@ def quiet(log: Path | None) -> Iterator[Path | None]:
         return
     name = attempt_logs.start(log)
     saved = [os.dup(1), os.dup(2)]
-    before, _screen = _screen, os.fdopen(os.dup(2), "w", buffering=1)
+    before, _screen = _screen, _Screen(os.dup(2))
     with name.open("ab") as file:
         sys.stdout.flush(), sys.stderr.flush()
         os.dup2(file.fileno(), 1), os.dup2(file.fileno(), 2)
@@ -40,6 +41,22 @@ def quiet(log: Path | None) -> Iterator[Path | None]:
             os.dup2(saved[0], 1), os.dup2(saved[1], 2)
             os.close(saved[0]), os.close(saved[1])
             _screen = before
+
+
+class _Screen(io.TextIOWrapper):
+    """The terminal, or what stands for it: it may be closed while a stage runs, and may not know every character."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(io.FileIO(descriptor, "w"), sys.stderr.encoding, "backslashreplace", write_through=True)
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            super().flush()
 
 
 def say(line: str) -> None:

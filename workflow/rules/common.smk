@@ -20,6 +20,7 @@ from rlvr import (
     dvc_settings,
     file_digests,
     gguf,
+    interrupts,
     provenance,
     revisions,
     snakemake_dag,
@@ -31,6 +32,7 @@ from rlvr.errors import RlvrError
 from rlvr_plugins.manager import catalogue
 
 snakemake_dag.correct()
+interrupts.end_workflow()
 
 # One order of sets in every stage, whatever a plugin does with it.
 os.environ.setdefault("PYTHONHASHSEED", "0")

@@ -40,7 +40,7 @@ def test_plugins_are_those_that_the_stage_uses(tmp_path):
 
 def test_what_snakemake_was_asked_is_told_to_stages_relative_to_where_it_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    said = circumstances.asked([tmp_path / "config" / "x.yaml", Path("/elsewhere/y.yaml")], {"seeds": ["0", "1"]})
+    said = circumstances.asked([tmp_path / "config" / "x.yaml", Path("/elsewhere/y.yaml")], ["seeds=[0, 1]"])
     assert said == '{"configfiles": ["config/x.yaml", "/elsewhere/y.yaml"], "config": {"seeds": [0, 1]}}'
     commits = {"models/acme/Tiny@main": "a" * 40}
     assert json.loads(circumstances.asked([], {}, commits))["revisions"] == commits

@@ -16,7 +16,7 @@ from rlvr import comparison, config, generated, slices, trainer_values, yaml_fil
 from rlvr.errors import RlvrError
 
 
-def load(tmp_path: Path, content: dict | str, overrides: dict | None = None) -> config.Config:
+def load(tmp_path: Path, content: dict | str, overrides: list[str] | dict = ()) -> config.Config:
     file = tmp_path / "experiment.yaml"
     file.write_text(content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False))
     return config.load([file], overrides)
@@ -191,8 +191,8 @@ def test_numbers_with_exponents_are_numbers(text, expected):
     }
 
 
-def test_overrides_from_the_command_line_arrive_as_strings(tmp_path):
-    loaded = load(tmp_path, MICRO, {"seeds": ["0", "1"], "evaluation": {"max_completion_tokens": "9"}})
+def test_overrides_from_the_command_line_are_yaml(tmp_path):
+    loaded = load(tmp_path, MICRO, ["seeds=[0, 1]", "evaluation={max_completion_tokens: 9}"])
     assert loaded.seeds == [0, 1]
     assert loaded.evaluation.max_completion_tokens == 9
     assert loaded.evaluation.batch_size == 4, "a mapping is laid over, not replaced"

@@ -37,11 +37,13 @@ def facts(stage: str, config: Mapping[str, Any], given: Mapping[str, Any]) -> di
     }
 
 
-def asked(files: Sequence[Path], overrides: Mapping[str, Any], commits: Mapping[str, str] | None = None) -> str:
+def asked(
+    files: Sequence[Path], overrides: Sequence[str] | Mapping[str, Any], commits: Mapping[str, str] | None = None
+) -> str:
     """Config files, by their path from here where they lie below, overrides, and commits of named revisions; JSON."""
     here = Path.cwd()
     paths = [path.relative_to(here) if path.is_absolute() and path.is_relative_to(here) else path for path in files]
-    found = {"configfiles": list(map(str, paths)), "config": yaml_files.parse_strings(dict(overrides), "")}
+    found = {"configfiles": list(map(str, paths)), "config": yaml_files.overrides(overrides)}
     return json.dumps(found | ({"revisions": dict(commits)} if commits else {}))
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -295,14 +296,14 @@ def task_options(name: str, values: dict[str, Any]) -> Any:
         raise RlvrError(problems.line("options", str(error))) from None
 
 
-def load(files: list[Path], overrides: dict[str, Any] | None = None) -> Config:
+def load(files: list[Path], overrides: Sequence[str] | Mapping[str, Any] = ()) -> Config:
     """Reads a config as `read` does, with the commits of the branches and tags that are locked in their place."""
     found = read(files, overrides)
     return revisions.with_commits(found, revisions.known(found))
 
 
-def read(files: list[Path], overrides: dict[str, Any] | None = None) -> Config:
-    """Reads config files, later ones laid over earlier ones, then overrides.
+def read(files: list[Path], overrides: Sequence[str] | Mapping[str, Any] = ()) -> Config:
+    """Reads config files, later ones laid over earlier ones, then overrides: `KEY=VALUE` texts, or a mapping.
 
     Raises RlvrError, one line for each problem, naming file, key, value and what is allowed.
     """
@@ -313,11 +314,10 @@ def read(files: list[Path], overrides: dict[str, Any] | None = None) -> Config:
     raw: dict[str, Any] = {}
     for file in files:
         raw = yaml_files.merge(raw, yaml_files.load_mapping(Path(file)))
-    raw = yaml_files.merge(raw, yaml_files.parse_strings(overrides or {}, ""))
+    raw = yaml_files.merge(raw, yaml_files.overrides(overrides))
     source = ", ".join(str(file) for file in files)
     try:
         return Config.model_validate_json(json.dumps(raw))
     except ValidationError as error:
-        raise RlvrError(
-            "\n".join(f"{source}: {line}" for line in problems.lines(error, Config.model_json_schema()))
-        ) from None
+        found = [f"{source}: {line}" for line in problems.lines(error, Config.model_json_schema())]
+        raise RlvrError(problems.printed(found)) from None

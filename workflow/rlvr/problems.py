@@ -19,6 +19,18 @@ def lines(error: ValidationError, schema: dict[str, Any]) -> list[str]:
     return [line(_path(e["loc"]), _problem(e, schema)) for e in error.errors()]
 
 
+MOST_LINES = 20
+LONGEST_LINE = 600
+
+
+def printed(found: list[str]) -> str:
+    """Problems as lines for a terminal: not too many, none too long, with nothing in them that acts on it."""
+    safe = ["".join(c if c.isprintable() else ascii(c)[1:-1] for c in each) for each in found[:MOST_LINES]]
+    cut = [f"{each[: LONGEST_LINE - 203]} … {each[-200:]}" if len(each) > LONGEST_LINE else each for each in safe]
+    more = [f"… and {len(found) - MOST_LINES} more"] if len(found) > MOST_LINES else []
+    return "\n".join([*cut, *more])
+
+
 def line(path: str, problem: str) -> str:
     """`key: problem`; a problem that names a key below `path` itself continues the path."""
     if not path:

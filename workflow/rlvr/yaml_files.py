@@ -1,13 +1,15 @@
-"""YAML as people mean it: `1e-5` is a number, a key given twice is an error."""
+"""YAML as people mean it: `1e-5` is a number, keys are text, a key given twice is an error."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from rlvr import yaml_bounds
 from rlvr.errors import RlvrError
 
 
@@ -17,12 +19,12 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node, deep=False):
         seen = set()
         for key_node, _ in node.value:
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "a key must be a name", key_node.start_mark)
             key = key_node.value
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
             seen.add(key)
+            if key_node.tag != "tag:yaml.org,2002:merge":
+                key_node.tag = "tag:yaml.org,2002:str"  # a variant may be called `on` or `007`
         return super().construct_mapping(node, deep)
 
 
@@ -37,12 +39,11 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _NUMBER, list("-+.01234
 def load_text(text: str, name: str) -> Any:
     """Parses YAML; raises RlvrError with one line that names `name`, line and problem."""
     try:
+        yaml_bounds.check(text)
         return yaml.load(text, _Loader)  # a SafeLoader
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{name}, line {mark.line + 1}" if mark else name
-        problem = getattr(error, "problem", None) or " ".join(str(error).split())
-        raise RlvrError(f"{where}: {problem}") from None
+    except (ValueError, yaml.YAMLError) as error:
+        problem = yaml_bounds.explained(error) if isinstance(error, yaml.YAMLError) else str(error)
+        raise RlvrError(f"{name}{', ' if problem.startswith('line ') else ': '}{problem}") from None
 
 
 def load_mapping(path: Path) -> dict[str, Any]:
@@ -58,13 +59,20 @@ def load_mapping(path: Path) -> dict[str, Any]:
     return content
 
 
-def parse_strings(value: Any, name: str) -> Any:
-    """Reads the leaves of a `--config key=value` override, which arrive as strings, as YAML."""
-    if isinstance(value, dict):
-        return {key: parse_strings(item, f"{name}.{key}") for key, item in value.items()}
-    if isinstance(value, list):
-        return [parse_strings(item, name) for item in value]
-    return load_text(value, f"--config {name}") if isinstance(value, str) else value
+def overrides(given: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
+    """What `--config` lays over the files: `KEY=VALUE` texts whose values are YAML, or a mapping as it is.
+
+    Raises RlvrError naming the key. Snakemake's own reading loses how a value was written: its quotes, its zeros.
+    """
+    if isinstance(given, Mapping):
+        return dict(given)
+    found: dict[str, Any] = {}
+    for each in given:
+        key, mark, value = each.partition("=")
+        if not mark:
+            raise RlvrError(f"--config: {each!r} is not possible; allowed: KEY=VALUE")
+        found = merge(found, {key: load_text(value, f"--config {key}")})
+    return found
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -40,7 +40,8 @@ os.environ.setdefault("PYTHONHASHSEED", "0")
 try:
     dvc_settings.check(Path("."))
     _files = workflow.config_settings.configfiles or [Path("config/config.yaml")]
-    _named = experiment_config.read(_files, workflow.config_settings.config)
+    _overrides = list(workflow.config_settings.config_args or [])
+    _named = experiment_config.read(_files, _overrides)
     if (
         workflow.is_main_process
         and not workflow.output_settings.dryrun
@@ -53,7 +54,7 @@ try:
             print(_line, file=sys.stderr)
     config_ = revisions.with_commits(_named, _commits)
     slices = experiment_slices.of(config_)
-    os.environ[circumstances.ASKED] = circumstances.asked(_files, workflow.config_settings.config, _commits)
+    os.environ[circumstances.ASKED] = circumstances.asked(_files, _overrides, _commits)
     if config_.export.gguf:
         gguf.converter()
     if config_.evaluation.lm_eval:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from rlvr import comparison, yaml_files
+from rlvr import comparison
 from rlvr import config as experiment_config
 from rlvr.errors import RlvrError
 
@@ -19,7 +19,7 @@ def run(files: list[Path], overrides: list[str], cores: int) -> int:
     """Returns snakemake's exit status. Raises RlvrError naming the first completions that are missing."""
     if cores < 1:
         raise RlvrError(f"--cores: {cores} is not possible; allowed: 1 or more")
-    config = experiment_config.load(files or [Path("config/config.yaml")], _laid_over(overrides))
+    config = experiment_config.load(files or [Path("config/config.yaml")], overrides)
     completions = [
         Path("results", config.experiment, c.folder, "completions.parquet") for c in comparison.cells(config)
     ]
@@ -36,14 +36,3 @@ def run(files: list[Path], overrides: list[str], cores: int) -> int:
     command += ["--config", *overrides] if overrides else []
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     return subprocess.run(command, env={**os.environ, "PATH": path}, check=False).returncode
-
-
-def _laid_over(overrides: list[str]) -> dict[str, object]:
-    """`KEY=VALUE` words as snakemake reads them."""
-    found = {}
-    for each in overrides:
-        key, mark, value = each.partition("=")
-        if not mark:
-            raise RlvrError(f"--config: {each!r} is not possible; allowed: KEY=VALUE")
-        found[key] = yaml_files.load_text(value, f"--config {key}")
-    return found

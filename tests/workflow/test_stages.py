@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from rlvr import provenance, tables
+from rlvr import provenance, tables, unfinished
 from rlvr.engines import checkpoints, device, generation, models
 from rlvr.engines.decoding import Decoding, Sampled
 from rlvr.errors import RlvrError
@@ -126,7 +126,6 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_weights(made, tmp_path, mon
     assert not (tmp_path / "killed" / "policy").exists()
     assert list((tmp_path / "killed").rglob(checkpoints.SEAL))
     assert equal(weights_of(run(made, tmp_path / "killed", **changes)), whole)
-    assert not (tmp_path / "killed" / checkpoints.FOLDER).exists(), "checkpoints go once the run is whole"
     name = "metrics.parquet" if stage == "sft" else "m.parquet"
     metrics = [pd.read_parquet(tmp_path / folder / name) for folder in ("whole", "killed")]
     timed = ["step_time", "sampling_time"]
@@ -157,9 +156,9 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, damage):
 
 def test_two_runs_do_not_train_in_one_place(tmp_path):
     with (
-        checkpoints.kept(tmp_path / "policy", "key"),
+        unfinished.kept(tmp_path / "policy", "key"),
         pytest.raises(RlvrError, match="another process is training here"),
-        checkpoints.kept(tmp_path / "policy", "key"),
+        unfinished.kept(tmp_path / "policy", "key"),
     ):
         pass
 

@@ -24,6 +24,7 @@ from rlvr import (
     provenance,
     revisions,
     slice_files,
+    unfinished,
 )
 from rlvr.auditing import command as auditing
 from rlvr.doctor import command as doctor
@@ -176,21 +177,22 @@ def _execute(name: str, arguments: argparse.Namespace) -> None:
         values[output].parent.mkdir(parents=True, exist_ok=True)
     module = importlib.import_module(f"rlvr.stages.{name}")
     ready = time.time()
-    more = module.run(config, **values) or {}
-    done = time.time()
-    provenance.write_manifest(
-        arguments.manifest,
-        [values[output] for output in stage.outputs],
-        {
-            **provenance.facts(name, config),
-            **circumstances.facts(name, config, values),
-            "given": _given(stage, values),
-            "inputs": inputs,
-            "protocol": protocol.facts(inherited),
-            "seconds": {"start": round(ready - _process_start(), 2), "work": round(done - ready, 2)},
-            **more,
-        },
-    )
+    with unfinished.until_finished():
+        more = module.run(config, **values) or {}
+        done = time.time()
+        provenance.write_manifest(
+            arguments.manifest,
+            [values[output] for output in stage.outputs],
+            {
+                **provenance.facts(name, config),
+                **circumstances.facts(name, config, values),
+                "given": _given(stage, values),
+                "inputs": inputs,
+                "protocol": protocol.facts(inherited),
+                "seconds": {"start": round(ready - _process_start(), 2), "work": round(done - ready, 2)},
+                **more,
+            },
+        )
 
 
 def _verify_inputs(stage: Stage, values: dict) -> dict[str, str | None]:

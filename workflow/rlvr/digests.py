@@ -43,6 +43,7 @@ PRESENTATION = {
     "rlvr.trackers",
     "rlvr.trainer_combinations",
     "rlvr.trainer_values",
+    "rlvr.unfinished",
     "rlvr_plugins",
     "rlvr_plugins.hookspecs",
     "rlvr_plugins.manager",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rlvr import listing
+from rlvr import listing, unfinished
 from rlvr.reporting.chain import Chain
 
-UNFINISHED = (".checkpoints", "trackers", ".probe")
+UNFINISHED = (unfinished.FOLDER, "trackers", ".probe")
 """Folders of what is not finished, or is no result."""
 
 NOT_RESULTS = {"config": ".json", "logs": ""}

@@ -1,29 +1,19 @@
-"""Checkpoints that survive a killed run.
-
-They lie beside the declared outputs, in a folder named after what they depend on, under a lock: a
-child that outlived its killed workflow can't train beside the next one. Each is sealed with the
-digests of its files and used only while they hold.
-"""
+"""Checkpoints of a training run. Each is sealed with the digests of its files and used only while they hold."""
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
 
 from rlvr import console, digests, provenance
-from rlvr.errors import RlvrError
 from rlvr.provenance import sha256
 
 SEAL = "rlvr_seal.json"
-FOLDER = ".checkpoints"
 
 
 def key(stage: str, **parts: Any) -> str:
@@ -33,21 +23,6 @@ def key(stage: str, **parts: Any) -> str:
         "versions": provenance.versions((*provenance.DECISIVE, *provenance.ENGINES)),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-@contextmanager
-def kept(beside: Path, name: str) -> Iterator[Path]:
-    """The run's checkpoint folder, locked; removed, with those of other keys, on success."""
-    root = beside.parent / FOLDER
-    folder = root / name
-    folder.mkdir(parents=True, exist_ok=True)
-    with (root / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise RlvrError(f"{folder}: another process is training here; stop it first") from None
-        yield folder
-        shutil.rmtree(root)
 
 
 def latest(folder: Path) -> Path | None:

@@ -11,7 +11,7 @@ from accelerate.utils import set_seed
 from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
-from rlvr import console, digests, folders, protocol, protocol_lock, provenance, tables
+from rlvr import console, digests, folders, protocol, protocol_lock, provenance, tables, unfinished
 from rlvr.engines import checkpoints, evaluation, generate_loaded_vllm, lengths, models, reporting, training
 from rlvr.engines import rollouts as rollout_options
 from rlvr.engines.dynamic import Draws, DynamicTrainer
@@ -54,7 +54,7 @@ def train(
     engines = [engine.__name__, rollouts, *([digests.part("evaluation")] if config["evaluate"] else [])]
     key = checkpoints.key("grpo", config=decisive, inputs=inputs, rewards=rewards, verifiers=verifiers, engines=engines)
     folders.require_replaceable(policy)
-    with checkpoints.kept(policy, key) as folder, reporting.to(tracking, policy, key) as reported:
+    with unfinished.kept(policy, key) as folder, reporting.to(tracking, policy, key) as reported:
         tokenizer = models.load_tokenizer(base)
         sampled_by = rollout_options.arguments(rollouts, config["engines"]["server"])
         options = training.arguments(config, device, folder, defaults=rollout_options.DEFAULTS) | sampled_by | reported

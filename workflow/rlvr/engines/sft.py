@@ -10,7 +10,7 @@ import torch
 from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
-from rlvr import folders, protocol, protocol_lock, provenance, tables
+from rlvr import folders, protocol, protocol_lock, provenance, tables, unfinished
 from rlvr.engines import checkpoints, lengths, models, reporting, sft_data, training
 from rlvr.engines.frozen import Frozen
 from rlvr.engines.loading import Engine, Request, load
@@ -34,7 +34,7 @@ def train(
     inputs = [provenance.identity(path) for path in (base, *([start] if start else []), *data)]
     key = checkpoints.key("sft", config=config, inputs=inputs, engine=engine.__name__)
     folders.require_replaceable(policy)
-    with checkpoints.kept(policy, key) as folder, reporting.to(tracking, policy, key) as reported:
+    with unfinished.kept(policy, key) as folder, reporting.to(tracking, policy, key) as reported:
         tokenizer = models.load_tokenizer(base)
         options = training.arguments(config, device, folder) | reported
         arguments = training.on_one_device(SFTConfig(**engine.arguments("sft", options)))

@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 import torch
-from transformers import TrainerCallback, set_seed
+from transformers import TrainerCallback, TrainerState, set_seed
+from transformers.trainer import TRAINER_STATE_NAME
 
 from rlvr import console
 from rlvr.engines import checkpoints
@@ -115,9 +116,22 @@ def train(
         console.say(f"{progress.title}: goes on from {checkpoint.name}")
         if load:
             load(checkpoint)
+        _require_no_step_beyond(trainer, checkpoint)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     _require_finite(trainer.model, progress.title)
     return {"base_weights": frozen.check()}
+
+
+def _require_no_step_beyond(trainer: Any, checkpoint: Path) -> None:
+    """Keeps transformers from one step more where a checkpoint is of the last: it looks at `max_steps` after a step."""
+    state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+    if state.global_step < state.max_steps:
+        return
+
+    def run_epoch(**given: Any) -> None:
+        trainer.control.should_training_stop = True
+
+    trainer._run_epoch = run_epoch
 
 
 def _require_finite(model: torch.nn.Module, title: str) -> None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from rlvr import console, folders, plugin_options, provenance, tables
+from rlvr import console, folders, plugin_options, provenance, tables, unfinished
 from rlvr.engines import checkpoints, choice, device, models
 from rlvr.engines.decoding import Decoding
 from rlvr.engines.generation import Generator
@@ -33,7 +33,7 @@ def run(config: dict[str, Any], *, base: Path, rows: Path, rollouts: Path, sft: 
     engine = choice.generation(config["engine"], chosen)
     inputs = [provenance.identity(path) for path in (base, *([sft] if sft else []), rows)]
     key = checkpoints.key("rollouts", config=config, inputs=inputs, engine=engine)
-    with checkpoints.kept(rollouts, key) as folder:
+    with unfinished.kept(rollouts, key) as folder:
         prompts = pq.read_table(rows, columns=["key", "prompt"])
         order = list(range(len(prompts)))
         if config["sampling"]["target"] is not None:

@@ -86,9 +86,10 @@ def test_a_damaged_cache_entry_is_named_with_the_file_it_links_to(artifact, tmp_
         provenance.verify(artifact)
 
 
-def test_what_has_no_manifest_is_not_vouched_for(tmp_path):
+def test_what_has_no_manifest_is_hashed(tmp_path):
     (tmp_path / "rows.parquet").write_bytes(b"x")
-    assert provenance.verify(tmp_path / "rows.parquet") is None
+    assert provenance.identity(tmp_path / "rows.parquet") is None
+    assert provenance.verify(tmp_path / "rows.parquet") == provenance.contents(tmp_path / "rows.parquet")
     with pytest.raises(RlvrError, match="is not there"):
         provenance.verify(tmp_path / "other.parquet")
 

@@ -36,11 +36,15 @@ from rlvr_plugins.manager import PluginError
 
 @dataclass(frozen=True)
 class Stage:
-    """The named files of a stage; at the end of a name + is one or more paths, * any number, ? one or none."""
+    """The named files of a stage; at the end of a name + is one or more paths, * any number, ? one or none.
+
+    settings: inputs of which the manifest records no digest, because they change no result or have manifests inside.
+    """
 
     help: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    settings: tuple[str, ...] = ()
 
 
 MARKS = "+*?"
@@ -70,12 +74,16 @@ STAGES = {
         "check that training will fit, as `rlvr preflight` does for people",
         ("base", "train*", "sft*", "slices*", "work?"),
         ("estimate", "probe", "passed"),
+        settings=("slices", "work"),
     ),
-    "sft": Stage("SFT warm-start", ("base", "start?", "data+", "tracking?"), ("policy", "metrics")),
+    "sft": Stage(
+        "SFT warm-start", ("base", "start?", "data+", "tracking?"), ("policy", "metrics"), settings=("tracking",)
+    ),
     "grpo": Stage(
         "GRPO",
         ("base", "sft?", "data+", "held_out*", "tracking?"),
         ("policy", "metrics", "completions", "evaluated"),
+        settings=("tracking",),
     ),
     "export": Stage("merge into a 16-bit model", ("base", "policy"), ("weights",)),
     "gate": Stage("hold a merged model against its policy", ("base", "policy", "weights", "data+"), ("measures",)),
@@ -85,7 +93,7 @@ STAGES = {
     "relabel": Stage("judge answers by another task's labels", ("data", "second", "completions"), ("scores",)),
     "repeat": Stage("answer some items once more", ("model", "data", "completions"), ("measured",)),
     "lm_eval": Stage("have lm-eval answer and judge", ("model", "data", "completions"), ("figures", "samples")),
-    "report": Stage("write the tables", ("results",), ("report",)),
+    "report": Stage("write the tables", ("results",), ("report",), settings=("results",)),
 }
 
 
@@ -196,11 +204,19 @@ def _execute(name: str, arguments: argparse.Namespace) -> None:
 
 
 def _verify_inputs(stage: Stage, values: dict) -> dict[str, str | None]:
-    paths = []
+    """What each input holds, by its path; None of a setting."""
+    found = {}
     for item in stage.inputs:
-        value = values.get(item.rstrip(MARKS), [])
-        paths += value if isinstance(value, list) else [value]
-    return {str(path): provenance.verify(path) for path in paths}
+        name = item.rstrip(MARKS)
+        value = values.get(name, [])
+        for path in value if isinstance(value, list) else [value]:
+            if name not in stage.settings:
+                found[str(path)] = provenance.verify(path)
+            elif path.exists():
+                found[str(path)] = None
+            else:
+                raise RlvrError(f"{path}: is not there")
+    return found
 
 
 def _given(stage: Stage, values: dict) -> dict[str, str | list[str]]:

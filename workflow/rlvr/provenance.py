@@ -127,8 +127,8 @@ def _find(artifact: Path) -> tuple[Path, str] | None:
     return None
 
 
-def verify(artifact: Path) -> str | None:
-    """Checks a file or folder against its manifest; returns its identity, None without a manifest.
+def verify(artifact: Path) -> str:
+    """Checks a file or folder against its manifest, where there is one; returns what it holds.
 
     Raises RlvrError naming the first file that is missing, differs or is not listed.
     """
@@ -137,7 +137,7 @@ def verify(artifact: Path) -> str | None:
     found = _find(artifact)
     if found is not None:
         verify_manifest(*found)
-    return identity(artifact)
+    return contents(artifact)
 
 
 def identity(artifact: Path) -> str | None:
@@ -150,6 +150,17 @@ def identity(artifact: Path) -> str | None:
         return None
     manifest, name = found
     return identity_of(read(manifest)["files"], name)
+
+
+def contents(artifact: Path) -> str:
+    """The identity of a file or folder; without a manifest the one that a manifest would give it, its files hashed."""
+    found = identity(artifact)
+    if found is not None:
+        return found
+    name = artifact.name
+    if artifact.is_dir():
+        return identity_of({f"{name}/{inner}": sha256(artifact / inner) for inner in listing.files(artifact)})
+    return identity_of({name: sha256(artifact)})
 
 
 def identity_of(files: dict[str, str], artifact: str = "") -> str:

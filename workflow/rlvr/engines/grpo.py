@@ -49,7 +49,7 @@ def train(
     rewards = {name: digests.reward(name) for name in config["rewards"]}
     items = tables.read_all(held_out) if config["evaluate"] else []
     verifiers = {name: digests.verifier(name) for name in sorted({row["task"] for row in [*rows, *items]})}
-    inputs = [provenance.identity(path) for path in (base, *([sft] if sft else []), *data, *held_out)]
+    inputs = [provenance.contents(path) for path in (base, *([sft] if sft else []), *data, *held_out)]
     decisive = {name: value for name, value in config.items() if name not in ("max_failures", "max_logp_difference")}
     engines = [engine.__name__, rollouts, *([digests.part("evaluation")] if config["evaluate"] else [])]
     key = checkpoints.key("grpo", config=decisive, inputs=inputs, rewards=rewards, verifiers=verifiers, engines=engines)

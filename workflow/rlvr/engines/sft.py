@@ -31,7 +31,7 @@ def train(
     tracking: Path | None,
 ) -> dict[str, Any]:
     """Trains what `engine` loads; returns facts for the manifest. For the files see `stages.sft`."""
-    inputs = [provenance.identity(path) for path in (base, *([start] if start else []), *data)]
+    inputs = [provenance.contents(path) for path in (base, *([start] if start else []), *data)]
     key = checkpoints.key("sft", config=config, inputs=inputs, engine=engine.__name__)
     folders.require_replaceable(policy)
     with unfinished.kept(policy, key) as folder, reporting.to(tracking, policy, key) as reported:

@@ -85,11 +85,14 @@ class Chain:
         return Artifact(name, content, made, inputs)
 
     def _input(self, path: str, recorded: str | None) -> Input:
-        below = below_results(path)
+        below, given = below_results(path), Path(path)
         now = self.identity(below)
+        elsewhere = Path(below).is_absolute() or not (self.folder / below).exists()
+        if now is None and recorded and elsewhere and given.exists():
+            now = provenance.contents(given)
         if recorded is None:
             return Input(below, recorded, now, UNKNOWN)
-        there = now is not None or (self.folder / below).exists() or Path(path).exists()
+        there = now is not None or (self.folder / below).exists() or given.exists()
         return Input(below, recorded, now, SAME if now == recorded else OTHER if there else MISSING)
 
     def cells(self) -> list[str]:

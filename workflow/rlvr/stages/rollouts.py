@@ -31,7 +31,7 @@ def run(config: dict[str, Any], *, base: Path, rows: Path, rollouts: Path, sft: 
     """
     chosen = device.choose(config["device"])
     engine = choice.generation(config["engine"], chosen)
-    inputs = [provenance.identity(path) for path in (base, *([sft] if sft else []), rows)]
+    inputs = [provenance.contents(path) for path in (base, *([sft] if sft else []), rows)]
     key = checkpoints.key("rollouts", config=config, inputs=inputs, engine=engine)
     with unfinished.kept(rollouts, key) as folder:
         prompts = pq.read_table(rows, columns=["key", "prompt"])

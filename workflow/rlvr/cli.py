@@ -16,6 +16,7 @@ from rlvr import (
     attempt_logs,
     circumstances,
     console,
+    gpu_lock,
     interrupts,
     nvidia,
     plugin_commands,
@@ -39,12 +40,14 @@ class Stage:
     """The named files of a stage; at the end of a name + is one or more paths, * any number, ? one or none.
 
     settings: inputs of which the manifest records no digest, because they change no result or have manifests inside.
+    gpu: it uses a GPU where its config does not say `cpu`; its rules ask for one.
     """
 
     help: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     settings: tuple[str, ...] = ()
+    gpu: bool = False
 
 
 MARKS = "+*?"
@@ -56,7 +59,9 @@ STAGES = {
         ("base?", "evaluation*", "from_train", "from_sft"),
         ("train", "sft", "dropped", "stats"),
     ),
-    "rollouts": Stage("sample completions of the model that GRPO starts from", ("base", "sft?", "rows"), ("rollouts",)),
+    "rollouts": Stage(
+        "sample completions of the model that GRPO starts from", ("base", "sft?", "rows"), ("rollouts",), gpu=True
+    ),
     "select": Stage(
         "keep training rows by their sampled completions",
         ("rows", "rollouts"),
@@ -75,24 +80,34 @@ STAGES = {
         ("base", "train*", "sft*", "slices*", "work?"),
         ("estimate", "probe", "passed"),
         settings=("slices", "work"),
+        gpu=True,
     ),
     "sft": Stage(
-        "SFT warm-start", ("base", "start?", "data+", "tracking?"), ("policy", "metrics"), settings=("tracking",)
+        "SFT warm-start",
+        ("base", "start?", "data+", "tracking?"),
+        ("policy", "metrics"),
+        settings=("tracking",),
+        gpu=True,
     ),
     "grpo": Stage(
         "GRPO",
         ("base", "sft?", "data+", "held_out*", "tracking?"),
         ("policy", "metrics", "completions", "evaluated"),
         settings=("tracking",),
+        gpu=True,
     ),
     "export": Stage("merge into a 16-bit model", ("base", "policy"), ("weights",)),
-    "gate": Stage("hold a merged model against its policy", ("base", "policy", "weights", "data+"), ("measures",)),
+    "gate": Stage(
+        "hold a merged model against its policy", ("base", "policy", "weights", "data+"), ("measures",), gpu=True
+    ),
     "gguf": Stage("convert a merged model for llama.cpp", ("model",), ("file",)),
-    "generate": Stage("answer held-out items", ("model", "data"), ("completions",)),
+    "generate": Stage("answer held-out items", ("model", "data"), ("completions",), gpu=True),
     "score": Stage("judge answers", ("data", "completions"), ("scores",)),
     "relabel": Stage("judge answers by another task's labels", ("data", "second", "completions"), ("scores",)),
-    "repeat": Stage("answer some items once more", ("model", "data", "completions"), ("measured",)),
-    "lm_eval": Stage("have lm-eval answer and judge", ("model", "data", "completions"), ("figures", "samples")),
+    "repeat": Stage("answer some items once more", ("model", "data", "completions"), ("measured",), gpu=True),
+    "lm_eval": Stage(
+        "have lm-eval answer and judge", ("model", "data", "completions"), ("figures", "samples"), gpu=True
+    ),
     "report": Stage("write the tables", ("results",), ("report",), settings=("results",)),
 }
 
@@ -142,13 +157,13 @@ def _run_stage(arguments: argparse.Namespace) -> int:
     name = arguments.command
     if "OMP_NUM_THREADS" in os.environ:  # set by snakemake; the tokenizers would take every core
         os.environ.setdefault("RAYON_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
-    nvidia.use_one()
     with console.quiet(arguments.log) as log:
         where = f"; log: {log}" if log else ""
         if log:
             earlier = attempt_logs.earlier(arguments.log, log)
             console.say(f"{name}: {arguments.manifest.parent}" + (f"; the log before: {earlier}" if earlier else ""))
         try:
+            _take_gpu(name, arguments)
             _execute(name, arguments)
         except (RlvrError, PluginError) as error:
             console.say(f"rlvr {name}: {error}")
@@ -166,6 +181,13 @@ def _run_stage(arguments: argparse.Namespace) -> int:
                 attempt_logs.succeeded(arguments.log, log)
             return 0
     return 1
+
+
+def _take_gpu(name: str, arguments: argparse.Namespace) -> None:
+    """Before anything can use CUDA: one GPU is left to this process, by itself where the stage uses it."""
+    if STAGES[name].gpu and json.loads(arguments.config.read_text()).get("device") != "cpu":
+        gpu_lock.take(name, arguments.manifest.parent)
+    nvidia.use_one()
 
 
 def _execute(name: str, arguments: argparse.Namespace) -> None:

@@ -32,6 +32,7 @@ PRESENTATION = {
     "rlvr.former_options",
     "rlvr.listing",
     "rlvr.output_cache",
+    "rlvr.gpu_lock",
     "rlvr.interrupts",
     "rlvr.plugin_options",
     "rlvr.problems",

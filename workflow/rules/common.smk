@@ -20,6 +20,7 @@ from rlvr import (
     dvc_settings,
     file_digests,
     gguf,
+    gpu_lock,
     interrupts,
     provenance,
     revisions,
@@ -199,6 +200,16 @@ def gate_of(wildcards):
     """What says that a merged model is the one that was trained; nothing is merged into the base."""
     folder = f"results/{wildcards.experiment}/model/{wildcards.arm}/gate"
     return [] if wildcards.arm == "base" else f"{folder}/gate.json"
+
+
+def require_gpus():
+    """Jobs that run elsewhere use the GPUs there."""
+    asked = workflow.global_resources.get("gpu")
+    if workflow.local_exec and asked is not None:
+        try:
+            gpu_lock.require(asked.value, config_.device)
+        except RlvrError as error:
+            sys.exit(str(error))
 
 
 def print_summary():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rlvr import console, slice_files, trainer_options
+from rlvr import console, gpu_lock, slice_files, trainer_options
 from rlvr.engines import choice, device
 from rlvr.errors import RlvrError
 from rlvr.memory import longest, oom
@@ -84,8 +85,15 @@ def _steps(
     for name in outputs:
         command += [f"--{name}", folder / name]
     log, began = folder / "log", time.monotonic()
+    files, environment = gpu_lock.inherited()
     with log.open("wb") as file:
-        done = subprocess.run([*command, "--manifest", folder / "manifest.json"], stdout=file, stderr=file)
+        done = subprocess.run(
+            [*command, "--manifest", folder / "manifest.json"],
+            stdout=file,
+            stderr=file,
+            pass_fds=files,
+            env={**os.environ, **environment},
+        )
     seconds = time.monotonic() - began
     text = log.read_text(errors="replace")
     console.note(f"probe of {stage}:\n{text}")

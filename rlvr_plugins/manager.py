@@ -16,7 +16,8 @@ from types import ModuleType
 
 import pluggy
 
-from rlvr_plugins import hookspecs, validation
+from rlvr_plugins import calls, hookspecs, validation
+from rlvr_plugins.calls import PluginError
 from rlvr_plugins.filter_types import Filter
 from rlvr_plugins.types import Reward, Task
 
@@ -56,10 +57,6 @@ HOOKS = {"rlvr_tasks": ("task", Task), "rlvr_rewards": ("reward", Reward), "rlvr
 KINDS = tuple(kind for kind, _ in HOOKS.values())
 
 Plugin = Task | Reward | Filter
-
-
-class PluginError(ValueError):
-    """A plugin that is missing, doubled or broken; the message is one line."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +127,8 @@ class Catalogue:
         refusal = ""
         for provider, find in self.finders:
             try:
-                task = find(name)
+                with calls.calling(f"rlvr_find_task({name!r}) of {provider}", calls.LOADING_SECONDS):
+                    task = find(name)
                 if task is None:
                     continue
                 validation.require(task, Task)
@@ -178,12 +176,15 @@ def catalogue() -> Catalogue:
         _collect(found, manager, Provider(DISTRIBUTION, own, name), importlib.import_module(name))
     for entry in _entries(found):
         provider = Provider(entry.dist.name, entry.dist.version, entry.module)
-        try:
-            _collect(found, manager, provider, entry.load())
-        except PluginError:
-            raise
-        except (Exception, SystemExit) as error:  # a stranger's module may fail in any way; unused, it only warns
-            found.broken[provider] = _first_line(error)
+        with calls.calling(f"loading plugin {provider}", calls.LOADING_SECONDS):
+            try:
+                _collect(found, manager, provider, entry.load())
+            except PluginError:
+                raise
+            except BaseException as error:  # a stranger's module may fail in any way; unused, it only warns
+                if not calls.theirs(error):
+                    raise
+                found.broken[provider] = _first_line(error)
     return found
 
 
@@ -254,7 +255,7 @@ def _unknown(name: str, known: Iterable[str]) -> str:
 
 def _first_line(error: BaseException) -> str:
     """The error in one line, and where it arose if that was in the plugin's own code."""
-    line = " ".join("".join(traceback.format_exception_only(error)).split())
+    line = calls.one_line("".join(traceback.format_exception_only(error)))
     standard = str(Path(os.__file__).parent)
     others = (str(Path(__file__).parent), str(Path(pluggy.__file__).parent), f"{standard}/importlib", "<")
     theirs = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(others)]

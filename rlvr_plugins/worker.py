@@ -24,14 +24,14 @@ def main(kind: str, name: str, memory_mib: str, parent: str, measured: str = "")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.register_at_fork(after_in_child=lambda: os.close(answers.fileno()))
-    _die_with(int(parent))
+    die_with(int(parent))
     try:
         answer = _load(kind, name)
         if measured:
             from rlvr_plugins.conformance import cost
 
             answer = cost.measured(answer)
-    except Exception as error:
+    except BaseException as error:
         answers.write(json.dumps({"error": " ".join(f"{type(error).__name__}: {error}".split())}) + "\n")
         return
     _limit_memory(int(memory_mib))
@@ -57,7 +57,7 @@ def _load(kind: str, name: str) -> Callable[[dict], dict]:
     return lambda item: guard.answer_in_worker(kind, plugin, item)
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     """Ends this process when its parent ends; Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

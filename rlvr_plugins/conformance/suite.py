@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rlvr_plugins import guard
+from rlvr_plugins import calls, guard
 from rlvr_plugins.conformance import corpus, cost
 from rlvr_plugins.filter_types import Filter
 from rlvr_plugins.isolation import LEFT_OUT, Failure, Worker
@@ -60,12 +60,13 @@ def check(kind: str, name: str, options: Mapping[str, Any] | None = None) -> lis
     plugin = catalogue().plugin(kind, name)
     findings = [picklable(plugin)]
     try:
-        if kind == "task":
-            examples, finding = _items(plugin, options)
-            findings.append(finding)
-            cases = _task_cases(plugin, examples)
-        else:
-            cases = [case for task in SAMPLE_TASKS for case in _reward_cases(catalogue().task(task))]
+        with calls.calling(f"{kind} {name!r}", calls.ITEM_SECONDS):
+            if kind == "task":
+                examples, finding = _items(plugin, options)
+                findings.append(finding)
+                cases = _task_cases(plugin, examples)
+            else:
+                cases = [case for task in SAMPLE_TASKS for case in _reward_cases(catalogue().task(task))]
     except Exception as error:
         return [*findings, Finding("items", False, f"{type(error).__name__}: {error}")]
     runs, left = _three_runs(kind, plugin, cases)

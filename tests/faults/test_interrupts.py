@@ -105,11 +105,11 @@ def test_a_stage_is_not_ended_by_what_it_tells_a_terminal_that_is_gone(tmp_path)
 
 def test_the_first_signal_ends_a_stage_and_the_next_leave_it_time_to_clean_up():
     program = (
-        "import signal, sys; from rlvr import interrupts\n"
+        "import signal; from rlvr import interrupts; from rlvr_plugins import calls\n"
         "interrupts.end_stage()\n"
         "try:\n"
         "    print('ready', flush=True), signal.pause()\n"
-        "except interrupts.Interrupted:\n"
+        "except calls.Interrupted:\n"
         "    signal.raise_signal(signal.SIGTERM), signal.raise_signal(signal.SIGHUP)\n"
         "    print('cleaned up')\n"
     )

@@ -10,6 +10,7 @@ import sys
 import time
 import traceback
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rlvr import (
@@ -25,6 +26,7 @@ from rlvr import (
     provenance,
     revisions,
     slice_files,
+    supervision,
     unfinished,
 )
 from rlvr.auditing import command as auditing
@@ -114,6 +116,12 @@ STAGES = {
 
 def main(arguments: list[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
+    if arguments is None:
+        return supervision.run(partial(_run, parsed), parsed.command)
+    return _run(parsed)
+
+
+def _run(parsed: argparse.Namespace) -> int:
     try:
         return parsed.run(parsed) or 0
     except (RlvrError, PluginError) as error:

@@ -44,7 +44,7 @@ from rlvr.sections import (
     TaskConfig,
     Weight,
 )
-from rlvr_plugins import Task
+from rlvr_plugins import Task, calls
 from rlvr_plugins.manager import PluginError, catalogue
 from rlvr_plugins.types import QUESTION
 
@@ -149,7 +149,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _plugins(self) -> Config:
         for name, task in self.tasks.items():
-            _in(f"tasks.{name}", lambda name=name, task=task: _check_task(name, task, self.sft is not None))
+            _in(f"tasks.{name}", lambda name=name, task=task: _call_task(name, task, self.sft is not None))
         if not any(task.train != 0 for task in self.tasks.values()):
             raise ValueError("tasks: every task has train: 0; at least one must train")
         if not any(task.eval != 0 for task in self.tasks.values()):
@@ -261,6 +261,11 @@ def _in(path: str, check) -> None:
         check()
     except (PluginError, RlvrError, ValueError) as error:
         raise ValueError(problems.line(path, str(error))) from None
+
+
+def _call_task(name: str, config: TaskConfig, with_sft: bool) -> None:
+    with calls.calling(f"checking task {name!r}", calls.LOADING_SECONDS):
+        _check_task(name, config, with_sft)
 
 
 def _check_task(name: str, config: TaskConfig, with_sft: bool) -> None:

@@ -46,6 +46,7 @@ PRESENTATION = {
     "rlvr.trainer_values",
     "rlvr.unfinished",
     "rlvr_plugins",
+    "rlvr_plugins.calls",
     "rlvr_plugins.hookspecs",
     "rlvr_plugins.manager",
 }

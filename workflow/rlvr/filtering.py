@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 
 from rlvr import plugin_options, tables
 from rlvr.errors import RlvrError
-from rlvr_plugins import FilterContext, Row
-from rlvr_plugins.manager import catalogue
+from rlvr_plugins import FilterContext, Row, calls
+from rlvr_plugins.manager import PluginError, catalogue
 
 BATCH = 1000
 KEPT_DROPPED = 50
@@ -64,7 +64,10 @@ def apply(
     counts = Counts()
     chance = random.Random(f"{config['step']} {context.split}")
     try:
-        select = plugin.start(options, context)
+        with calls.calling(f"start of filter {plugin.name!r}", calls.DATA_SECONDS):
+            select = plugin.start(options, context)
+    except PluginError:
+        raise
     except Exception as error:
         raise RlvrError(f"filter {plugin.name!r}: {_said(error)}") from error
     unfinished = target.with_name(f".{target.name}.part")
@@ -115,7 +118,10 @@ def rows_of(batch: pa.RecordBatch) -> list[Row]:
 
 def _reasons(name: str, select: Callable, rows: Sequence[Row], where: str) -> Sequence[str]:
     try:
-        reasons = select(rows)
+        with calls.calling(f"filter {name!r}", calls.DATA_SECONDS):
+            reasons = select(rows)
+    except PluginError:
+        raise
     except Exception as error:
         raise RlvrError(f"filter {name!r}: {_said(error)} ({where})") from error
     if not isinstance(reasons, Sequence) or len(reasons) != len(rows) or not all(isinstance(r, str) for r in reasons):

@@ -8,7 +8,7 @@ from typing import Any
 
 from rlvr import plugin_options, problems
 from rlvr.errors import RlvrError
-from rlvr_plugins import Filter, Sampling, Task
+from rlvr_plugins import Filter, Sampling, Task, calls
 from rlvr_plugins.filter_types import ROLLOUTS
 from rlvr_plugins.manager import PluginError, catalogue
 
@@ -45,7 +45,9 @@ class Step:
     @property
     def sampling(self) -> Sampling:
         """How its completions are sampled; only where `sampled`."""
-        return self.plugin.sampling(plugin_options.load("filter", self.filter, dict(self.options)))
+        options = plugin_options.load("filter", self.filter, dict(self.options))
+        with calls.calling(f"sampling of filter {self.filter!r}", calls.LOADING_SECONDS):
+            return self.plugin.sampling(options)
 
 
 def steps(entries: Sequence[Any], task: Task) -> list[Step]:
@@ -64,9 +66,10 @@ def steps(entries: Sequence[Any], task: Task) -> list[Step]:
         except PluginError as error:
             raise RlvrError(f"[{position}]: {error}") from None
         try:
-            checked = plugin_options.load("filter", name, options)
-            if plugin.check:
-                plugin.check(checked, task)
+            with calls.calling(f"checking filter {name!r}", calls.LOADING_SECONDS):
+                checked = plugin_options.load("filter", name, options)
+                if plugin.check:
+                    plugin.check(checked, task)
         except (PluginError, RlvrError, ValueError) as error:
             raise RlvrError(problems.line(f"[{position}].{name}", str(error))) from None
         chosen = _splits(plugin, splits, position)

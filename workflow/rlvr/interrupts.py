@@ -9,6 +9,8 @@ from typing import Any
 
 import psutil
 
+from rlvr_plugins import calls
+
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SHELLS = ("bash", "sh", "dash")
 SECONDS_TO_END = 600.0
@@ -18,20 +20,19 @@ SECONDS_BETWEEN_LOOKS = 0.5
 _told: dict[int, psutil.Process] = {}
 
 
-class Interrupted(KeyboardInterrupt):
-    """A signal asks this process to stop; a plugin that raises KeyboardInterrupt raises no such thing."""
-
-
 def end_stage() -> None:
-    """From now on the first of these signals raises Interrupted, so that the stage ends by its own cleaning up.
+    """From now on the first of these signals raises `calls.Interrupted`, so that the stage ends by its own cleaning up.
 
     Later ones are ignored but for Ctrl-C: a terminal sends it to the stage, and snakemake a SIGTERM beside it.
     """
+    told = False
 
     def first(number: int, frame: Any) -> None:
-        for other in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(other, signal.SIG_IGN)
-        raise Interrupted
+        nonlocal told
+        if told and number != signal.SIGINT:
+            return
+        told = True
+        calls.interrupt(number, frame)
 
     _install(first)
 

@@ -15,6 +15,7 @@ from rlvr.config import Config, task_options
 from rlvr.errors import RlvrError
 from rlvr.filters import Step
 from rlvr.memory import shapes
+from rlvr_plugins import calls
 from rlvr_plugins.manager import catalogue
 
 
@@ -31,7 +32,8 @@ def second_files(config: Config, task: str) -> list[str]:
 
 def _files(task: str, options: dict[str, Any]) -> list[str]:
     plugin = catalogue().task(task)
-    return list(plugin.files(task_options(task, options))) if plugin.files else []
+    with calls.calling(f"files of task {task!r}", calls.LOADING_SECONDS):
+        return list(plugin.files(task_options(task, options))) if plugin.files else []
 
 
 def reads_answers(config: Config, task: str) -> bool:

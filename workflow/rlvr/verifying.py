@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from rlvr.errors import RlvrError
-from rlvr_plugins import Example, Task, Verdict
+from rlvr_plugins import Example, Task, Verdict, calls
 from rlvr_plugins.guard import EVALUATION_BATCH, Judge
 from rlvr_plugins.isolation import Worker, WorkerError
 from rlvr_plugins.manager import catalogue
@@ -117,7 +117,8 @@ def _row(task: Task, line: str, second: str | None) -> tuple[str, Example]:
     completion = row.pop("completion")
     if not isinstance(completion, str):
         raise ValueError(f"completion: {str(completion)[:60]!r} is not possible; allowed: a string")
-    example = task.read(row) if task.read else Example("", row)
+    with calls.calling(f"read of task {task.name!r}", calls.ITEM_SECONDS):
+        example = task.read(row) if task.read else Example("", row)
     if second and "answer" not in example.fields:
         raise ValueError(f"task {task.name!r} has no answer that {second} could compare with")
     return completion, example

@@ -25,6 +25,7 @@ from rlvr import (
     provenance,
     revisions,
     snakemake_dag,
+    supervision,
     trackers,
 )
 from rlvr import second_opinions as opinions
@@ -42,6 +43,8 @@ try:
     dvc_settings.check(Path("."))
     _files = workflow.config_settings.configfiles or [Path("config/config.yaml")]
     _overrides = list(workflow.config_settings.config_args or [])
+    if workflow.is_main_process:
+        supervision.require_config(_files, _overrides)
     _named = experiment_config.read(_files, _overrides)
     if (
         workflow.is_main_process

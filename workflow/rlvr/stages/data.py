@@ -12,7 +12,7 @@ from rlvr.config import task_options
 from rlvr.errors import RlvrError
 from rlvr.protocol import Protocol
 from rlvr.provenance import sha256
-from rlvr_plugins import Example, Splits, Task
+from rlvr_plugins import Example, Splits, Task, calls
 from rlvr_plugins.manager import catalogue
 from rlvr_plugins.tasks.columnar import digests
 from rlvr_plugins.tasks.hub import HubError
@@ -30,6 +30,11 @@ def run(config: dict[str, Any], *, train: Path, eval: Path, sft: Path, stats: Pa
     asked for, a held-out answer can't be read, or with `leakage: refuse` a training row was left out for the last
     reason.
     """
+    with calls.calling(f"task {config['task']!r}", calls.DATA_SECONDS):
+        return _write(config, train, eval, sft, stats)
+
+
+def _write(config: dict[str, Any], train: Path, eval: Path, sft: Path, stats: Path) -> dict[str, Any]:
     name = config["task"]
     task = catalogue().task(name)
     sizes = {key: config[key] for key in ("train", "eval", "sft")}

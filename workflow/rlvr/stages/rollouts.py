@@ -16,7 +16,7 @@ from rlvr.engines import checkpoints, choice, device, models
 from rlvr.engines.decoding import Decoding
 from rlvr.engines.generation import Generator
 from rlvr.engines.lengths import Lengths
-from rlvr_plugins import Rollout
+from rlvr_plugins import Rollout, calls
 from rlvr_plugins.guard import Judge
 from rlvr_plugins.manager import catalogue
 
@@ -149,6 +149,7 @@ class _Wanted:
     def __init__(self, config: dict[str, Any], rows: Path) -> None:
         plugin = catalogue().filter(config["filter"])
         options = plugin_options.load("filter", plugin.name, config["options"])
+        self._what = f"filter {plugin.name!r}"
         self._wanted = plugin.sampling(options).wanted
         self._task = catalogue().task(config["task"])
         self._examples = pq.read_table(rows, columns=["key", "example"])
@@ -181,4 +182,5 @@ class _Wanted:
         groups: dict[int, list[Rollout]] = {}
         for row, verdict in zip(rows, verdicts, strict=True):
             groups.setdefault(row["position"], []).append(tables.to_rollout(row, verdict))
-        return {position: bool(self._wanted(group)) for position, group in groups.items()}
+        with calls.calling(self._what, calls.DATA_SECONDS):
+            return {position: bool(self._wanted(group)) for position, group in groups.items()}

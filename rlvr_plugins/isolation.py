@@ -1,7 +1,7 @@
 """A worker process with a time and memory budget, killed and started again when it passes them.
 
 It speaks JSON lines in both directions, so that nothing a plugin sends is ever unpickled here; each question
-has a number, which its answer repeats. It bounds time and memory; it is no sandbox. Use a worker from one
+has a number, which its answer repeats. It bounds time, memory and processes; it is no sandbox. Use a worker from one
 thread: on Linux it dies with the thread that started it.
 """
 
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ from rlvr_plugins.types import Limits
 START_SECONDS = 600.0
 ENDING_SECONDS = 10.0
 MAX_ANSWER = 1_000_000
+MOST_PROCESSES = 256
+"""That a worker and what it started may be."""
+COUNT_SECONDS = 0.25
+"""Between two counts of them."""
 LEFT_OUT = "left out after several timeouts"
 
 
@@ -65,6 +70,7 @@ class Worker:
         self._folder = folder
         self._process: subprocess.Popen | None = None
         self._asked = 0
+        self._counted = time.monotonic()
 
     def run(
         self, items: Sequence[Mapping[str, Any]], most_timeouts: float = float("inf")
@@ -93,6 +99,8 @@ class Worker:
             timeouts += isinstance(answers[-1], Failure) and answers[-1].kind == "timeout"
             if _ran_out_of_memory(answers[-1]):
                 self.close()
+        if self._too_many():
+            self.close()
         return answers
 
     def close(self) -> None:
@@ -132,6 +140,14 @@ class Worker:
             problem = ready.detail if isinstance(ready, Failure) else ready.get("error", ready)
             raise WorkerError(f"{self._what} can't be loaded in its worker: {problem}")
 
+    def _too_many(self) -> bool:
+        """Whether the worker has started too many processes, which a fork bomb does in no time; Linux only."""
+        now = time.monotonic()
+        if self._process is None or now - self._counted < COUNT_SECONDS:
+            return False
+        self._counted = now
+        return _size_of_session(self._process.pid) > MOST_PROCESSES
+
     def _ask(self, item: Mapping[str, Any], seconds: float) -> dict[str, Any] | Failure:
         self._asked += 1
         question = json.dumps({"id": self._asked, "item": item}).encode() + b"\n"
@@ -154,7 +170,9 @@ class Worker:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return Failure("timeout", f"no answer in {time.monotonic() - begun:.1f} s")
-                for key, _ in selector.select(left):
+                if self._too_many():
+                    return Failure("crashed", f"more than {MOST_PROCESSES} processes")
+                for key, _ in selector.select(min(left, COUNT_SECONDS)):
                     try:
                         if key.fileobj is process.stdin:
                             waiting = waiting[os.write(key.fd, waiting) :]
@@ -179,6 +197,16 @@ class Worker:
         except (ValueError, RecursionError):
             return Failure("crashed", "an answer that is no JSON")
         return answer if isinstance(answer, dict) else Failure("crashed", "an answer that is no object")
+
+
+def _size_of_session(session: int) -> int:
+    """Processes of a session, 0 where the system does not tell."""
+    found = 0
+    with suppress(FileNotFoundError):
+        for process in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):
+                found += int(process.read_bytes().rpartition(b")")[2].split()[3]) == session
+    return found
 
 
 def _ran_out_of_memory(answer: dict[str, Any] | Failure) -> bool:

@@ -12,9 +12,12 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
+MORE_THREADS = 4096
+FILE_MIB = 1024
 
 
 def main(kind: str, name: str, memory_mib: str, parent: str, measured: str = "") -> None:
@@ -34,7 +37,7 @@ def main(kind: str, name: str, memory_mib: str, parent: str, measured: str = "")
     except BaseException as error:
         answers.write(json.dumps({"error": " ".join(f"{type(error).__name__}: {error}".split())}) + "\n")
         return
-    _limit_memory(int(memory_mib))
+    _limit(int(memory_mib))
     answers.write(json.dumps({"ready": True}) + "\n")
     for line in questions:
         question = json.loads(line)
@@ -65,14 +68,34 @@ def die_with(parent: int) -> None:
             sys.exit("the parent is gone")
 
 
-def _limit_memory(mib: int) -> None:
-    """Bounds what may be allocated from now on; Linux only."""
+def _limit(memory_mib: int) -> None:
+    """Bounds what may be allocated, started and written from now on; memory and processes on Linux only.
+
+    The system counts the processes and threads of the user, not of the worker, hence the room above those that it can
+    see; it does not count them for root, whose workers `isolation.Worker` alone bounds.
+    """
     status = Path("/proc/self/statm")
     if status.is_file():
         held = int(status.read_text().split()[0]) * resource.getpagesize()
-        limit = held + mib * 1024 * 1024
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        _lower(resource.RLIMIT_AS, held + memory_mib * 1024 * 1024)
+        _lower(resource.RLIMIT_NPROC, _threads_of_user() + MORE_THREADS)
+    _lower(resource.RLIMIT_FSIZE, FILE_MIB * 1024 * 1024)
+    _lower(resource.RLIMIT_CORE, 0)
+
+
+def _lower(which: int, limit: int) -> None:
+    held = resource.getrlimit(which)[1]
+    limit = limit if held == resource.RLIM_INFINITY else min(limit, held)
+    resource.setrlimit(which, (limit, limit))
+
+
+def _threads_of_user() -> int:
+    found = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if process.stat().st_uid == os.getuid():
+                found += sum(1 for _ in (process / "task").iterdir())
+    return found
 
 
 if __name__ == "__main__":

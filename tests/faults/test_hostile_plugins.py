@@ -25,6 +25,7 @@ from rlvr import supervision
 from rlvr.errors import RlvrError
 from rlvr_plugins import Example, Reward, Sample, Task, Verdict, calls
 from rlvr_plugins.guard import Judge, Rewarder, judge_one, score_one, value_of
+from rlvr_plugins.manager import catalogue
 
 TASK = """
 import ctypes, os, time
@@ -358,3 +359,32 @@ def test_a_fork_that_comes_back_from_a_plugin_is_ended(tmp_path):
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
     assert result.stdout == "once\n"
+
+
+BOMB = """
+import os, resource, time
+from rlvr_plugins import Limits, Reward, hookimpl
+def bomb(sample):
+    if sample.completion == "limits":
+        return max(0.0, min(1e4, resource.getrlimit(resource.RLIMIT_NPROC)[0]))
+    end = time.time() + 5  # whatever becomes of the test
+    while time.time() < end:
+        os.fork()
+        time.sleep(0.05)
+    os._exit(0)
+@hookimpl
+def rlvr_rewards():
+    yield Reward("bomb", bomb, bounds=(0.0, 1e4), isolate=Limits(sample_seconds=60, batch_seconds=600))
+"""
+
+
+def test_a_fork_bomb_in_a_worker_is_bounded(installed):
+    """As root, whom the system does not bound, the parent counts and kills."""
+    installed(BOMB)
+    rewarder = Rewarder(catalogue().reward("bomb"))
+    began = time.monotonic()
+    limits, bomb, after = rewarder.score([sample("limits"), sample("bomb"), sample("limits")])
+    rewarder.close()
+    assert 0 < limits.value < 1e4 and 0 < after.value < 1e4
+    assert (bomb.failure, bomb.detail) in {("crashed", "more than 256 processes"), ("raised", "BlockingIOError")}
+    assert time.monotonic() - began < 60

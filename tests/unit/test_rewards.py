@@ -59,9 +59,9 @@ def test_what_was_sampled_is_kept_with_its_rewards(tmp_path):
     scorer.write(tmp_path / "rows.parquet")
     rows = tables.read(tmp_path / "rows.parquet")
     assert [(row["step"], row["rewards/correctness"], row["rewards/format"], row["status"]) for row in rows] == [
-        (4, 2, 1, "right"),
-        (4, 0, 1, "wrong"),
+        (5, 2, 1, "right"),
         (5, 0, 1, "wrong"),
+        (6, 0, 1, "wrong"),
     ]
 
 
@@ -75,7 +75,7 @@ def test_of_a_step_the_first_whole_groups_are_kept(tmp_path, keep, expected):
     scorer.write(tmp_path / "rows.parquet")
     rows = tables.read(tmp_path / "rows.parquet")
     assert [row["completion"][0] for row in rows] == 2 * list("abcdefgh"[:expected])
-    assert [row["step"] for row in rows] == [0] * expected + [1] * expected
+    assert [row["step"] for row in rows] == [1] * expected + [2] * expected
     assert scorer.sampled == 16
 
 

@@ -23,7 +23,10 @@ LEAST_ASKED = 50
 
 
 def schema(rewards: list[str]) -> pa.Schema:
-    """Columns of a sampled completion; `failures` names plugin/kind, a reward that does not apply is null."""
+    """Columns of a sampled completion; `failures` names plugin/kind, a reward that does not apply is null.
+
+    `step` is the first one that trains on it, counted from 1, under which TRL logs its metrics.
+    """
     fields = [
         ("step", pa.int64()),
         ("task", pa.string()),
@@ -129,7 +132,7 @@ class Scorer:
         def score(completions, completion_ids, task, key, example, trainer_state, log_metric=None, **_):
             log = log_metric or (lambda *_: None)
             if completions is not self._judged:
-                self._judge(completions, completion_ids, task, key, example, trainer_state.global_step)
+                self._judge(completions, completion_ids, task, key, example, trainer_state.global_step + 1)
                 self._log_verdicts(log)
             with watched("reward", rewarder.reward):
                 outcomes = rewarder.score(self._samples)

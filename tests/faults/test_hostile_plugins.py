@@ -131,7 +131,7 @@ def test_reading_a_config_in_another_process_names_a_check_that_ends_it(tmp_path
     file.write_text(json.dumps(CONFIG | {"tasks": {}}))
     line = f"rlvr config: checking task 't': the process ended with code 0 during this call; {PACKAGE}"
     with pytest.raises(RlvrError, match=f"^{re.escape(line)}$"):
-        supervision.require_config([file], {"tasks": CONFIG["tasks"]})
+        supervision.require_config([file], [f"tasks={json.dumps(CONFIG['tasks'])}"])
 
 
 @pytest.mark.slow

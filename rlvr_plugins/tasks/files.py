@@ -303,12 +303,11 @@ def _check_header(where: str, header: list[str], columns: Sequence[Wanted]) -> l
 
 
 def _parquet(path: Path, columns: Sequence[Wanted]) -> Rows:
-    import pyarrow
-    import pyarrow.parquet
+    from rlvr_plugins import parquet
 
     number = 0
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
+        with parquet.opened(path) as file:
             schema = file.schema_arrow
             chosen = _check_header(str(path), schema.names, columns)
             narrow = {name: made for name in chosen if (made := _narrow(schema.field(name).type))}
@@ -318,8 +317,8 @@ def _parquet(path: Path, columns: Sequence[Wanted]) -> Rows:
                     for name, made in narrow.items() if isinstance(row, dict) else ():
                         row[name] = made(row[name])
                     yield f"{path}, row {number}", row
-    except (pyarrow.ArrowException, OSError) as error:
-        raise ValueError(f"{path}, after row {number}: not Parquet ({str(error).splitlines()[0]})") from None
+    except parquet.ParquetError as error:
+        raise ValueError(f"{path}, after row {number}: not Parquet that can be read ({error.problem})") from None
 
 
 def _narrow(kind: Any) -> Callable[[Any], Any] | None:

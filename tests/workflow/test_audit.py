@@ -18,6 +18,7 @@ from rlvr import cli, provenance, tables
 from rlvr.auditing import audit, rescore, rows
 from rlvr.errors import RlvrError
 from rlvr.reporting import chain, lineage, page
+from rlvr_plugins import parquet
 
 CELL = "grpo/dapo/seed0/countdown/greedy"
 PLACE = f"eval/{CELL}"
@@ -105,8 +106,8 @@ def test_no_changed_byte_is_too_strange_to_be_told(results, tmp_path):
     file, told = tmp_path / "c.parquet", 0
     for place in range(0, len(content), 23):
         file.write_bytes(content[:place] + bytes([content[place] ^ 0x80]) + content[place + 1 :])
-        told += bool(rows.unreadable(file))
-        with contextlib.suppress(*rows.UNREADABLE):
+        told += bool(parquet.unreadable(file))
+        with contextlib.suppress(*parquet.UNREADABLE):
             rows.changed(rows.table(file, rows.ANSWER), scores)
     assert told > 50
 

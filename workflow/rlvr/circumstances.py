@@ -88,9 +88,10 @@ def _verifiers(stage: str, config: Mapping[str, Any], given: Mapping[str, Any]) 
 
 def _tasks(file: Path) -> list[str]:
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
-    return pc.unique(pq.read_table(file, columns=["task"])["task"]).to_pylist()
+    from rlvr import tables
+
+    return pc.unique(tables.table(file, ["task"])["task"]).to_pylist()
 
 
 def seeds(config: Any, where: str = "") -> dict[str, int]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from rlvr import plugin_options, tables
 from rlvr.errors import RlvrError
@@ -71,7 +70,7 @@ def apply(
     except Exception as error:
         raise RlvrError(f"filter {plugin.name!r}: {_said(error)}") from error
     unfinished = target.with_name(f".{target.name}.part")
-    with pq.ParquetFile(source) as file:
+    with tables.opened(source) as file:
         empty = finish(pa.RecordBatch.from_pylist([], schema=file.schema_arrow), [], [])
         with tables.Writer(unfinished, empty.schema) as writer:
             for batch in file.iter_batches(BATCH):

@@ -60,7 +60,7 @@ class Growing:
         """All rows as one file, a part of them in memory."""
         self.mark()
         unfinished = path.with_name(f".{path.name}.part")
-        with pq.ParquetWriter(unfinished, self._schema) as whole:
+        with pq.ParquetWriter(unfinished, self._schema, **tables.CHECKED) as whole:
             for name in self._parts:
-                whole.write_table(pq.read_table(self._folder / name, schema=self._schema))
+                whole.write_table(tables.table(self._folder / name))
         unfinished.replace(path)

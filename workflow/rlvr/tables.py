@@ -5,14 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rlvr_plugins import Example, Rollout, Verdict
+from rlvr.errors import RlvrError
+from rlvr_plugins import Example, Rollout, Verdict, parquet
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 ITEM = pa.schema([("task", pa.string()), ("key", pa.string()), ("prompt", MESSAGES), ("example", pa.string())])
@@ -131,9 +136,38 @@ def messages(column: pa.ListArray) -> list[list[dict[str, str]]]:
     return [found[start:end] for start, end in pairwise(column.offsets.to_pylist())]
 
 
+@contextmanager
+def opened(path: Path) -> Iterator[pq.ParquetFile]:
+    """An open file. Raises RlvrError, one line with its place, where it is damaged, found while the body reads too."""
+    try:
+        with parquet.opened(path) as file:
+            yield file
+    except parquet.ParquetError as error:
+        raise RlvrError(str(error)) from None
+
+
+def table(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """All rows. columns: only these; None: all. Raises RlvrError as `opened` does."""
+    try:
+        return parquet.table(path, columns)
+    except parquet.ParquetError as error:
+        raise RlvrError(str(error)) from None
+
+
+def frame(path: Path) -> pd.DataFrame:
+    """All rows. Raises RlvrError as `opened` does."""
+    return table(path).to_pandas()
+
+
+def count(path: Path) -> int:
+    """How many rows there are. Raises RlvrError as `opened` does."""
+    with opened(path) as file:
+        return file.metadata.num_rows
+
+
 def read(path: Path, columns: list[str] | None = None) -> list[dict[str, Any]]:
     """All rows. columns: only these; None: all."""
-    return rows_of(pq.read_table(path, columns=columns))
+    return rows_of(table(path, columns))
 
 
 def rows_of(table: pa.Table) -> list[dict[str, Any]]:
@@ -155,7 +189,7 @@ def fingerprint(key: str, prompt: list[dict[str, str]], completion: str) -> str:
 
 def stream(path: Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
     """The rows of a file one after the other, a batch of them in memory. columns: only these; None: all."""
-    with pq.ParquetFile(path) as file:
+    with opened(path) as file:
         for batch in file.iter_batches(batch_size=BATCH, columns=columns):
             yield from batch.to_pylist()
 

@@ -11,6 +11,7 @@ from rlvr import provenance
 from rlvr.auditing import judging, reports, rows, strays
 from rlvr.reporting.chain import MISSING, OTHER, Chain
 from rlvr.reporting.lineage import SHOWN
+from rlvr_plugins import parquet
 
 REPORT = "report/manifest.json"
 
@@ -90,7 +91,7 @@ def _manifest(path: Path, content: Mapping[str, Any]) -> list[str]:
             problems.append(f"{file}: is missing")
         elif provenance.sha256(file) != digest:
             problems.append(f"{file}: is not what {path.name} says (sha256 {provenance.sha256(file)[:SHOWN]})")
-            problems += [f"{file}: {said}" for said in (rows.unreadable(file) if file.suffix == ".parquet" else [])]
+            problems += [f"{file}: {said}" for said in (parquet.unreadable(file) if file.suffix == ".parquet" else [])]
     return problems
 
 

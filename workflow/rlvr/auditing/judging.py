@@ -13,6 +13,7 @@ from rlvr.errors import RlvrError
 from rlvr.reporting.chain import below_results
 from rlvr.reporting.lineage import SHOWN
 from rlvr.stages import relabel, score
+from rlvr_plugins import parquet
 from rlvr_plugins.manager import PluginError
 from rlvr_plugins.types import ERROR
 
@@ -29,13 +30,13 @@ def check(folder: Path, name: str, manifest: Mapping[str, Any]) -> tuple[Lines, 
     missing = [f"{path}: is missing" for path in (*given.values(), scores) if not path.is_file()]
     if missing:
         return missing, 0
-    problems = [f"{path}: {said}" for path in (completions, given["data"], scores) for said in rows.unreadable(path)]
+    problems = [f"{path}: {said}" for path in (completions, given["data"], scores) for said in parquet.unreadable(path)]
     if any(not problem.startswith(str(completions)) for problem in problems):
         return problems, 0
     try:
         stored = rows.table(scores, tables.SCORE)
         answers = rows.table(completions, rows.ANSWER)
-    except rows.UNREADABLE as error:
+    except parquet.UNREADABLE as error:
         return problems or [f"{completions}: can't be read ({error})"], 0
     if manifest["stage"] == "score":
         problems += [f"{completions}: {said}" for said in rows.changed(answers, stored)]

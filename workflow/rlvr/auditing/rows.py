@@ -2,56 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from rlvr import tables
+from rlvr_plugins import parquet
 
-BATCH = 64
 MOST = 5
 ANSWER = pa.schema([tables.ANSWER.field(name) for name in ("key", "prompt", "completion")])
-UNREADABLE = (OSError, pa.ArrowException, ValueError, KeyError, MemoryError)
-"""What reading a damaged Parquet file may raise."""
-
-
-def unreadable(file: Path) -> list[str]:
-    """What can't be read of a Parquet file: column, row group and rows, one line each; none where all can.
-
-    Rows count from 1.
-    """
-    try:
-        with pq.ParquetFile(file, page_checksum_verification=True) as opened:
-            return list(_damaged(opened))
-    except UNREADABLE as error:
-        return [f"can't be read at all, so that no row can be named ({_line(error)})"]
-
-
-def _damaged(opened: pq.ParquetFile) -> Iterator[str]:
-    first = 1
-    for group in range(opened.num_row_groups):
-        rows = opened.metadata.row_group(group).num_rows
-        for column in opened.schema_arrow.names:
-            done = 0
-            try:
-                for batch in opened.iter_batches(BATCH, row_groups=[group], columns=[column]):
-                    done += len(batch)
-            except UNREADABLE as error:
-                where = f"row group {group + 1}, rows {first + done} to {first + rows - 1}"
-                yield f"column {column!r} can't be read in {where} ({_line(error)})"
-        first += rows
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:120]
 
 
 def table(file: Path, schema: pa.Schema) -> list[dict[str, Any]]:
-    """The columns of a schema. Raises one of `UNREADABLE` where a page does not hold or a column is another."""
-    with pq.ParquetFile(file, page_checksum_verification=True) as opened:
+    """The columns of a schema. Raises one of `parquet.UNREADABLE` where a page does not hold or a column is another."""
+    with parquet.opened(file) as opened:
         names = opened.schema_arrow.names
         for field in schema:
             if field.name not in names or opened.schema_arrow.field(field.name).type != field.type:

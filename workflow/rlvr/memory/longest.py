@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from rlvr import filtering
+from rlvr import filtering, tables
 from rlvr.engines.lengths import Lengths
 from rlvr_plugins import Row
 
@@ -19,7 +19,7 @@ COUNTED = 256
 
 def by_characters(path: Path, most: int = COUNTED) -> pa.Table:
     """The rows of a file with the most characters, longest first."""
-    table = pq.read_table(path)
+    table = tables.table(path)
     characters = np.zeros(len(table), dtype=np.int64)
     for name in {"prompt", "completion"} & set(table.column_names):
         column = table[name].combine_chunks()
@@ -36,15 +36,15 @@ def rows(table: pa.Table) -> list[Row]:
 def write(files: list[Path], base: Path, count: int, folder: Path) -> list[Path]:
     """Writes the `count` rows that have the most tokens, with their completion where they have one; a file a file."""
     counter = Lengths(base)
-    tables = [by_characters(file, max(count, COUNTED)) for file in files]
+    longest = [by_characters(file, max(count, COUNTED)) for file in files]
     sizes = [
         (tokens, number, row)
-        for number, table in enumerate(tables)
+        for number, table in enumerate(longest)
         for row, tokens in enumerate(counter.wholes(rows(table)))
     ]
     chosen = sorted(sizes, key=lambda size: -size[0])[:count]
     written = []
-    for number, table in enumerate(tables):
+    for number, table in enumerate(longest):
         taken = [row for _, origin, row in chosen if origin == number]
         if taken:
             written.append(folder / f"{number}.parquet")

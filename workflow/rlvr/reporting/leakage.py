@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
-import pyarrow.parquet as pq
 
+from rlvr import tables
 from rlvr.reporting.results import Results
 
 COLUMNS = ["task", "split", "rows compared", "evaluation items", "found by rule", "share words", "dropped"]
@@ -56,4 +56,4 @@ def _row(task: str, split: str, stats: Mapping[str, Any], evaluation: str, ngram
 
 
 def _rows(results: Results, task: str) -> int:
-    return pq.ParquetFile(results.folder / "data" / task / "raw" / "eval.parquet").metadata.num_rows
+    return tables.count(results.folder / "data" / task / "raw" / "eval.parquet")

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow.parquet as pq
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, StrictUndefined
 
-from rlvr import provenance
+from rlvr import provenance, tables
 from rlvr.reporting.chain import below_results
 from rlvr.reporting.results import Arm, Results
 
@@ -139,17 +138,17 @@ def _training_rows(found: Results, arm: Arm) -> dict[str, Path]:
     """The rows that an arm was trained on, by task; those without any are left out."""
     split = "train" if arm.kind == "grpo" else "sft"
     files = {task: found.folder / "dataset" / task / f"{split}.parquet" for task in found.steps}
-    return {task: file for task, file in files.items() if pq.read_metadata(file).num_rows}
+    return {task: file for task, file in files.items() if tables.count(file)}
 
 
 def _first_prompt(file: Path) -> list[dict[str, str]]:
-    with pq.ParquetFile(file) as rows:
+    with tables.opened(file) as rows:
         return next(rows.iter_batches(batch_size=1, columns=["prompt"])).to_pylist()[0]["prompt"]
 
 
 def _trained(rows: Mapping[str, Path], training: Mapping[str, Any]) -> list[str]:
     kind = "prompts" if training["stage"] == "grpo" else "demonstrations"
-    lines = [f"{inline(task)}: {pq.read_metadata(file).num_rows:,} {kind}" for task, file in rows.items()]
+    lines = [f"{inline(task)}: {tables.count(file):,} {kind}" for task, file in rows.items()]
     rewards = training["config"].get("rewards", {})
     lines += [f"reward {inline(name)}, weight {weight:g}" for name, weight in rewards.items()]
     return [*lines, f"{training['steps']:,} optimiser steps"]

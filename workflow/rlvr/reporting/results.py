@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from rlvr import provenance
+from rlvr import provenance, tables
 from rlvr.cells import Cell
 
 GREEDY, SAMPLED = "greedy", "sampled"
@@ -68,19 +68,19 @@ class Results:
         return {"arm": "control" if name else arm.kind, "variant": name or arm.variant, "seed": arm.seed}
 
     def items(self, task: str) -> pd.DataFrame:
-        return pd.read_parquet(self.folder / "data" / task / "raw" / "eval.parquet")
+        return tables.frame(self.folder / "data" / task / "raw" / "eval.parquet")
 
     def completions(self, arm: Arm, task: str, decoding: str = GREEDY) -> pd.DataFrame:
-        return pd.read_parquet(self._evaluation(arm, task, decoding) / "completions.parquet")
+        return tables.frame(self._evaluation(arm, task, decoding) / "completions.parquet")
 
     def scores(self, arm: Arm, task: str, decoding: str = GREEDY) -> pd.DataFrame:
-        return pd.read_parquet(self._evaluation(arm, task, decoding) / "scores.parquet")
+        return tables.frame(self._evaluation(arm, task, decoding) / "scores.parquet")
 
     def scores_of(self, cell: Cell) -> pd.DataFrame:
-        return pd.read_parquet(self.folder / cell.folder / "scores.parquet")
+        return tables.frame(self.folder / cell.folder / "scores.parquet")
 
     def metrics(self, arm: Arm) -> pd.DataFrame:
-        return pd.read_parquet(self.folder / arm.path / "metrics.parquet")
+        return tables.frame(self.folder / arm.path / "metrics.parquet")
 
     def dataset(self, task: str) -> dict[str, Any]:
         """What the filters did to a task's rows."""

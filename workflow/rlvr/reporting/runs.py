@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rlvr import trainer_options
+from rlvr import tables, trainer_options
 
 SAME = 1e-6
 
@@ -28,8 +28,8 @@ def measured(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Completions of one run; of those that were kept, prompts and the shares of groups without spread, in per cent."""
     config = manifest["config"]
     size = trainer_options.value("grpo", config["trainer"], "num_generations")
-    completions = pd.read_parquet(folder / "completions.parquet")
-    metrics = pd.read_parquet(folder / "metrics.parquet")
+    completions = tables.frame(folder / "completions.parquet")
+    metrics = tables.frame(folder / "metrics.parquet")
     sampled = 100 * float(without_spread(completions, config["rewards"], size).mean())
     useful = "dynamic/useful_groups"
     trained = 100 * (1 - float(metrics[useful].mean())) if useful in metrics else sampled

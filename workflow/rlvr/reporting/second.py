@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from rlvr import tables
 from rlvr.reporting import layout
 from rlvr.reporting.results import Arm, Results
 from rlvr.statistics import proportions
@@ -60,7 +61,7 @@ def _bound(row: Mapping[str, str]) -> str:
 
 
 def _lm_eval(results: Results, arm: Arm, task: str) -> tuple[dict[str, str], pd.DataFrame]:
-    theirs = pd.read_parquet(_folder(results, arm, task) / "lm_eval" / "samples.parquet")
+    theirs = tables.frame(_folder(results, arm, task) / "lm_eval" / "samples.parquet")
     both = _ours(results, arm, task).merge(theirs, on="key", suffixes=("", "_lm_eval"), validate="1:1")
     n = len(both)
     differ = {
@@ -85,7 +86,7 @@ def _lm_eval(results: Results, arm: Arm, task: str) -> tuple[dict[str, str], pd.
 
 
 def _labels(results: Results, arm: Arm, task: str, other: str) -> tuple[dict[str, str], pd.DataFrame]:
-    second = pd.read_parquet(_folder(results, arm, task) / "greedy" / "second_scores.parquet")
+    second = tables.frame(_folder(results, arm, task) / "greedy" / "second_scores.parquet")
     ours = _ours(results, arm, task)
     both = ours.merge(second, on="key", suffixes=("", "_second"), validate="1:1")
     differ = {judge: both[judge] != both[f"{judge}_second"] for judge in JUDGES}

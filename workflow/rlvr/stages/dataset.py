@@ -8,8 +8,6 @@ from array import array
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from rlvr import console, filtering, tables
 from rlvr.engines.lengths import Lengths
 from rlvr.errors import RlvrError
@@ -55,13 +53,13 @@ def run(
             "train": histograms.compare(*_lengths(lengths, raw_train, from_train)),
             "sft": histograms.compare(*_lengths(lengths, raw_sft, from_sft)),
         },
-        "seen": _seen(config, sum(_rows(path) for path in pool or [])),
+        "seen": _seen(config, sum(tables.count(path) for path in pool or [])),
     }
     figures.mkdir(parents=True, exist_ok=True)
     titles = {"train": "prompts, tokens", "sft": "demonstrations with their prompts, tokens"}
     histograms.draw_lengths(found["lengths"], titles, figures / "lengths")
     if rates is not None:
-        found["pass_rates"] = histograms.rates(pq.read_table(rates).to_pandas())
+        found["pass_rates"] = histograms.rates(tables.frame(rates))
         histograms.draw_rates(found["pass_rates"], figures / "pass_rates")
     stats.write_text(tables.json_text(found))
     samples = {step: tables.read(path) for step, path in zip(config["steps"], step_dropped or [], strict=True)}
@@ -75,13 +73,14 @@ def _lengths(lengths: Lengths, raw: Path, kept: Path) -> tuple[array, array]:
     before, after = array("l"), array("l")
     waiting = tables.stream(kept, tables.ITEM.names)
     row = next(waiting, None)
-    for batch in pq.ParquetFile(raw).iter_batches(filtering.BATCH):
-        counted = lengths.wholes(filtering.rows_of(batch))
-        before.extend(counted)
-        for other, length in zip(batch.select(tables.ITEM.names).to_pylist(), counted, strict=True):
-            if row == other:
-                after.append(length)
-                row = next(waiting, None)
+    with tables.opened(raw) as file:
+        for batch in file.iter_batches(filtering.BATCH):
+            counted = lengths.wholes(filtering.rows_of(batch))
+            before.extend(counted)
+            for other, length in zip(batch.select(tables.ITEM.names).to_pylist(), counted, strict=True):
+                if row == other:
+                    after.append(length)
+                    row = next(waiting, None)
     if row is not None:
         raise RlvrError(f"{kept}: its rows are not among those of {raw} in their order; delete it and run again")
     return before, after
@@ -93,7 +92,7 @@ def _splits(
     """For each split the rows in and kept, and for each step that looked at it what it dropped, by reason."""
     found = {}
     for split, raw in (("train", raw_train), ("sft", raw_sft), ("eval", evaluation)):
-        rows = _rows(raw)
+        rows = tables.count(raw)
         dropped = {}
         for step, path in zip(steps, step_stats, strict=True):
             counts = json.loads(path.read_text()).get(split)
@@ -102,10 +101,6 @@ def _splits(
         kept = rows - sum(sum(reasons.values()) for reasons in dropped.values())
         found[split] = {"rows": rows, "kept": kept, "dropped": dropped}
     return found
-
-
-def _rows(path: Path) -> int:
-    return pq.ParquetFile(path).metadata.num_rows
 
 
 def _seen(config: dict[str, Any], pool: int) -> dict[str, float]:

@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 from transformers import AutoConfig
 
-from rlvr import console, slice_files
+from rlvr import console, slice_files, tables
 from rlvr.engines import device
 from rlvr.engines.lengths import Lengths
 from rlvr.errors import RlvrError
@@ -58,7 +57,7 @@ def run(
 def _estimate(
     config: dict[str, Any], base: Path, data: dict[str, list[Path]], chosen: str, work: dict[str, Any] | None
 ) -> dict[str, Any]:
-    rows = {split: sum(pq.read_metadata(path).num_rows for path in paths) for split, paths in data.items()}
+    rows = {split: sum(map(tables.count, paths)) for split, paths in data.items()}
     model = AutoConfig.from_pretrained(base)
     check = Check({**config, "rows": rows}, model, _lengths(base, **data), chosen, machine.capacity(chosen))
     console.note(check.table())

@@ -16,7 +16,7 @@ from rlvr.engines import checkpoints, choice, device, models
 from rlvr.engines.decoding import Decoding
 from rlvr.engines.generation import Generator
 from rlvr.engines.lengths import Lengths
-from rlvr_plugins import Rollout, calls
+from rlvr_plugins import Rollout, calls, parquet
 from rlvr_plugins.guard import Judge
 from rlvr_plugins.manager import catalogue
 
@@ -34,13 +34,13 @@ def run(config: dict[str, Any], *, base: Path, rows: Path, rollouts: Path, sft: 
     inputs = [provenance.contents(path) for path in (base, *([sft] if sft else []), rows)]
     key = checkpoints.key("rollouts", config=config, inputs=inputs, engine=engine)
     with unfinished.kept(rollouts, key) as folder:
-        prompts = pq.read_table(rows, columns=["key", "prompt"])
+        prompts = tables.table(rows, ["key", "prompt"])
         order = list(range(len(prompts)))
         if config["sampling"]["target"] is not None:
             random.Random(f"rollouts {config['seed']}").shuffle(order)
         sampled = _sample(config, engine, order, prompts, base, sft, chosen, folder, rows)
         table = pa.concat_tables([tables.ROLLOUT.empty_table(), *sampled]).sort_by("position")
-        pq.write_table(table, rollouts)
+        pq.write_table(table, rollouts, **tables.CHECKED)
     facts = {"device": str(chosen), "engines": {"generation": engine}}
     return {**facts, "prompts": len(set(table["position"].to_pylist())), "completions": len(table)}
 
@@ -128,17 +128,15 @@ def _complete(generator: Generator, chunk: list[int], prompts: pa.Table, seed: i
 
 def _write(table: pa.Table, part: Path) -> None:
     unfinished = part.with_suffix(".part")
-    pq.write_table(table, unfinished, write_page_checksum=True)
+    pq.write_table(table, unfinished, **tables.CHECKED)
     unfinished.replace(part)
 
 
 def _read(part: Path) -> pa.Table | None:
     """The part, None where it is missing or damaged."""
     try:
-        return pq.read_table(part, page_checksum_verification=True)
-    except FileNotFoundError:
-        return None
-    except (pa.ArrowException, OSError) as error:
+        return parquet.table(part) if part.exists() else None
+    except parquet.ParquetError as error:
         console.note(f"{part} is sampled again: {error}")
         return None
 
@@ -152,7 +150,7 @@ class _Wanted:
         self._what = f"filter {plugin.name!r}"
         self._wanted = plugin.sampling(options).wanted
         self._task = catalogue().task(config["task"])
-        self._examples = pq.read_table(rows, columns=["key", "example"])
+        self._examples = tables.table(rows, ["key", "example"])
 
     def first(self, table: pa.Table, chunk: list[int], most: int) -> tuple[pa.Table, int]:
         """The completions of the chunk's prompts up to the one that is the `most`-th wanted, and how many are."""

@@ -39,6 +39,7 @@ PRESENTATION = {
     "rlvr.protocol",
     "rlvr.protocol_lock",
     "rlvr.provenance",
+    "rlvr.resuming",
     "rlvr.sections",
     "rlvr.slice_files",
     "rlvr.trackers",

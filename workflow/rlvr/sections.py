@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from rlvr import resuming
 from rlvr.trainer_combinations import check_by_group, check_groups, check_loss, check_together
 from rlvr.trainer_options import check_options, value
 
@@ -221,6 +222,7 @@ class Grpo(Variant):
             check_together("grpo", options, where)
             check_groups(options, where)
             check_loss(options, where)
+            resuming.check(options, where)
             group = value("grpo", options, "num_generations")
             if self.keep_completions and self.keep_completions < group:
                 raise ValueError(

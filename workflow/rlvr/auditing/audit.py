@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr import provenance
-from rlvr.auditing import judging, reports, rows, strays
+from rlvr.auditing import judging, reports, strays
 from rlvr.reporting.chain import MISSING, OTHER, Chain
 from rlvr.reporting.lineage import SHOWN
 from rlvr_plugins import parquet

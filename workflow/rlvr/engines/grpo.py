@@ -11,7 +11,7 @@ from accelerate.utils import set_seed
 from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
-from rlvr import console, digests, folders, protocol, protocol_lock, provenance, tables, unfinished
+from rlvr import console, digests, folders, protocol, protocol_lock, provenance, resuming, tables, unfinished
 from rlvr.engines import checkpoints, evaluation, generate_loaded_vllm, lengths, models, reporting, training
 from rlvr.engines import rollouts as rollout_options
 from rlvr.engines.dynamic import Draws, DynamicTrainer
@@ -141,6 +141,7 @@ def train(
                 resumable=_resumable(trainer, sft),
                 save=lambda checkpoint: [part.save(checkpoint / name) for part, name in kept],
                 load=lambda checkpoint: [part.load(checkpoint / name) for part, name in kept],
+                resume=partial(_resume, trainer, len(rows)),
             )
         except RlvrError as error:
             sampled = folder / completions.name
@@ -191,6 +192,14 @@ def _require_a_batch(rows: int, arguments: GRPOConfig) -> None:
             f"grpo: {rows} training rows are left, but one batch takes {needed} prompts; loosen the filters, or lower "
             "grpo.trainer.per_device_train_batch_size"
         )
+
+
+def _resume(trainer: WatchedTrainer, rows: int, step: int) -> bool:
+    """Prepares a trainer to go on after a step; returns whether it does so exactly. rows: those of the training set."""
+    arguments = trainer.args
+    every = arguments.steps_per_generation * arguments.num_iterations
+    batches = rows // (arguments.generation_batch_size // arguments.num_generations) * every
+    return resuming.exact(step, arguments.gradient_accumulation_steps, every, batches)
 
 
 def _ordered(rows: list[dict[str, Any]], order: str) -> list[dict[str, Any]]:

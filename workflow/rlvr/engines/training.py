@@ -97,10 +97,13 @@ def train(
     resumable: bool = True,
     save: Callable[[Path], None] | None = None,
     load: Callable[[Path], None] | None = None,
+    resume: Callable[[int], bool] = lambda step: True,
 ) -> dict[str, Any]:
-    """Trains, going on from the newest sound checkpoint in `folder` where there is one; returns facts on the base.
+    """Trains, going on from the newest sound checkpoint in `folder` where there is one; returns facts on that and the
+    base.
 
-    `save` adds files to a checkpoint as it is written, `load` reads them before going on. Raises RlvrError where
+    `save` adds files to a checkpoint as it is written, `load` reads them before going on, `resume` prepares the
+    trainer to go on after a step and says whether it does so exactly. Raises RlvrError where
     frozen weights moved; a checkpoint after that is not sealed.
     """
 
@@ -112,14 +115,17 @@ def train(
     trainer.add_callback(progress)
     trainer.add_callback(checkpoints.Sealer(sealed))
     checkpoint = checkpoints.latest(folder) if resumable else None
+    resumed = None
     if checkpoint:
-        console.say(f"{progress.title}: goes on from {checkpoint.name}")
+        step = int(checkpoint.name.rpartition("-")[2])
+        resumed = {"step": step, "exact": resume(step)}
+        console.say(f"{progress.title}: goes on from {checkpoint.name}{'' if resumed['exact'] else ', not exact'}")
         if load:
             load(checkpoint)
         _require_no_step_beyond(trainer, checkpoint)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     _require_finite(trainer.model, progress.title)
-    return {"base_weights": frozen.check()}
+    return {"base_weights": frozen.check(), "resumed": resumed}
 
 
 def _require_no_step_beyond(trainer: Any, checkpoint: Path) -> None:

@@ -43,6 +43,16 @@ def measured(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def inexact(arms: list[str], manifests: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A line for each arm that went on from a checkpoint between two samplings. arms: their paths."""
+    resumed = {arm: manifests.get(f"{arm}/manifest.json", {}).get("resumed") for arm in arms}
+    return [
+        f"{arm} was resumed at {found['step']}, not exact: a run that is not stopped ends with other weights."
+        for arm, found in resumed.items()
+        if found and not found["exact"]
+    ]
+
+
 def table(folder: Path, arms: list[str], manifests: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     """A row a GRPO run. arms: their paths below `folder`."""
     rows = [{"run": arm, **measured(folder / arm, manifests[f"{arm}/manifest.json"])} for arm in arms]

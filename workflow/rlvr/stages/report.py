@@ -48,7 +48,8 @@ def run(config: dict[str, Any], *, results: Path, report: Path, again: bool = Fa
     manifests = found.manifests() if again else found.verified()
     locked = protocols.checked(found, manifests, config["protocols"])
     hashes = {cell.name: each.hash for cell, each in locked.items()}
-    numbers, tables, notes = _tables(found, config, hashes, report)
+    inexact = runs.inexact([arm.path for arm in found.trained()], manifests)
+    numbers, tables, notes = _tables(found, config, hashes, report, inexact)
     under, crossed = protocols.table(found, manifests, locked), protocols.cross(found)
     protocols.write(under, report / "protocols.csv")
     protocols.write(crossed, report / "cross_protocol.csv")
@@ -100,7 +101,7 @@ Tables = dict[str, pd.DataFrame]
 
 
 def _tables(
-    found: Results, config: dict[str, Any], hashes: dict[str, str], report: Path
+    found: Results, config: dict[str, Any], hashes: dict[str, str], report: Path, inexact: list[str]
 ) -> tuple[Tables, Tables, list[str]]:
     """Writes the tables of accuracy; returns them as numbers and as people read them, and the lines below the first."""
     numbers = {
@@ -119,7 +120,7 @@ def _tables(
         numbers["pass_at_k"] = pass_at_k.table(found, config["sampled"])
         readable["pass_at_k"] = pass_at_k.wide(numbers["pass_at_k"])
     own = _own_prompts(config["prompts"])
-    notes = [*gains.notes(numbers["comparisons"], config), *own]
+    notes = [*gains.notes(numbers["comparisons"], config), *own, *inexact]
     for name, tidy in numbers.items():
         layout.write(tidy, readable[name], report, name, "\n\n".join(notes if name == "pass_at_1" else own))
     return numbers, readable, notes

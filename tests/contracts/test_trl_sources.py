@@ -12,6 +12,7 @@ METHODS = {
     "_generate_single_turn": [
         *("self", "prompt_ids", "images", "multimodal_fields", "num_generations", "has_tool_images"),
     ],
+    "_get_train_sampler": ["self", "dataset"],
     "_calculate_rewards": ["self", "inputs", "prompts", "completions", "completion_ids_list"],
     "_get_per_token_logps_and_entropies": ["self", "model", "batch_size", "compute_aux_loss", "args", "kwargs"],
     "compute_loss": ["self", "model", "inputs", "return_outputs", "num_items_in_batch"],

@@ -154,7 +154,7 @@ def train(made, tmp_path_factory) -> Callable:
     [
         ({"num_iterations": 2}, None, {2: True, 3: False}),
         # An epoch of 6 micro-batches in steps of 4 and 2: the third step begins an epoch, and 3 x 4 is two samplings.
-        ({"steps_per_generation": 6, "gradient_accumulation_steps": 4}, 14, {1: False}),
+        ({"steps_per_generation": 6, "gradient_accumulation_steps": 4}, 14, {2: True, 3: False}),
     ],
     ids=["two iterations", "short last step"],
 )
@@ -173,3 +173,13 @@ def test_what_is_recorded_is_what_happens_to_the_weights(made, train, tmp_path, 
         same = all(torch.equal(whole.weights[name], resumed.weights[name]) for name in whole.weights)
         assert same == exact, step
         assert f"grpo: goes on from checkpoint-{step}{'' if exact else ', not exact'}" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [2, 3])
+def test_a_run_in_its_second_epoch_goes_on_with_the_prompts_that_come_next(made, train, tmp_path, step):
+    data = tmp_path / "train.parquet"
+    pq.write_table(pq.read_table(made.train).slice(0, 4), data)  # an epoch of 2 steps
+    whole, resumed = train(data), train(data, killed=step)
+    assert resumed.resumed == {"step": step, "exact": True}
+    assert all(torch.equal(whole.weights[name], resumed.weights[name]) for name in whole.weights)

@@ -199,6 +199,7 @@ def _resume(trainer: WatchedTrainer, rows: int, step: int) -> bool:
     arguments = trainer.args
     every = arguments.steps_per_generation * arguments.num_iterations
     batches = rows // (arguments.generation_batch_size // arguments.num_generations) * every
+    trainer.passes = step // resuming.steps(batches, arguments.gradient_accumulation_steps)
     return resuming.exact(step, arguments.gradient_accumulation_steps, every, batches)
 
 

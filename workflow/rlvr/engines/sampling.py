@@ -39,6 +39,9 @@ class WatchedTrainer(GRPOTrainer):
     most: raises RlvrError where a step's mean is above it, before the weights change; None: never.
     """
 
+    passes = 0
+    """Over the training rows, which a run had made before it went on."""
+
     def __init__(self, *args: Any, max_logp_difference: float | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._most = max_logp_difference
@@ -68,6 +71,13 @@ class WatchedTrainer(GRPOTrainer):
                 f"average between what sampled and what trains, at step {self.state.global_step + 1}; allowed: "
                 f"{self._most:g} or less; one of them has stale or wrong weights"
             )
+
+    def _get_train_sampler(self, *given: Any, **named: Any) -> Any:
+        """TRL's sampler, past the orders of the passes that were made; TRL begins with that of the first again."""
+        sampler = super()._get_train_sampler(*given, **named)
+        for _ in range(self.passes if sampler.shuffle else 0):
+            torch.randperm(sampler.num_samples, generator=sampler.generator)
+        return sampler
 
     def _generate_single_turn(self, prompt_ids: list[list[int]], *given: Any, **named: Any) -> tuple[Any, Any]:
         if not self._measures():

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from itertools import islice
 
+from rlvr_plugins.verifiers.reasoning_tags import BRACKETED, CLOSE, OPEN
+
 TAIL = 100_000
 MOST_ANGLES = 5_000
 MOST_QUESTIONS = 50
@@ -20,23 +22,13 @@ _END = (
 )
 _TOKEN = re.compile(r"<[|｜][^|｜<>]{1,40}[|｜]>")
 _TRAILING = re.compile(rf"(?:\s*(?:{_TOKEN.pattern}|</s>|<eos>|<end_of_turn>))+\s*\Z")
-_REASONING = r"(?:seed:|mm:)?(?:think(?:ing)?|thoughts?|reason(?:ing)?|scratchpad|reflection)\s?>"
-_CLOSE = (
-    rf"/{_REASONING}|[|｜](?:end_of_thought|end_thinking|/think)[|｜]>|/\|thinking\|>|channel\|>"
-    r"|\|channel\|>final(?:<\|message\|>)?"
-)
-_OPEN = (
-    rf"{_REASONING}|[|｜](?:begin_of_thought|start_thinking|think)[|｜]>|\|thinking\|>|\|channel>"
-    r"|\|channel\|>(?:analysis|commentary)"
-)
 _TURN = (
     r"[|｜](?:im_start|start_header_id|user|human|system|observation|assistant|begin_of_text|startoftext"
     r"|start_of_turn_token|start(?!\|>assistant))[|｜]>|start_of_turn>|bos>|\|turn>|<SYS>>"
 )
-_KINDS = {"end": _END, "close": _CLOSE, "open": _OPEN, "turn": _TURN}
+_KINDS = {"end": _END, "close": CLOSE, "open": OPEN, "turn": _TURN}
 _ANGLED = "<(?=[|｜/cebmrst<])(?:" + "|".join(f"(?P<{kind}>{each})" for kind, each in _KINDS.items()) + ")"
-_OTHERS = {"[/THINK]": "close", "[THINK]": "open", "◁/think▷": "close", "◁think▷": "open", "[INST]": "turn",
-           "assistantfinal": "close", "[EOS]": "end", "[e~[": "end"}  # fmt: skip
+_OTHERS = {**BRACKETED, "[INST]": "turn", "[EOS]": "end", "[e~[": "end"}
 _MARK = re.compile(_ANGLED, re.IGNORECASE)
 _ANY_MARK = re.compile("|".join([_ANGLED, *map(re.escape, _OTHERS)]), re.IGNORECASE)
 

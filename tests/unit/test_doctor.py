@@ -219,12 +219,12 @@ def test_the_pins_of_this_checkout_are_read():
         ({}, "ok", "chat template, padding and end tokens are there"),
         ({"chat_template": ""}, "lack", "no chat template"),
         ({"pad_token": None}, "warn", "no pad token"),
-        ({"chat_template": tiny.CHAT_TEMPLATE.partition("{% if add")[0]}, "warn", "no generation prompt"),
+        ({"chat_template": tiny.CHAT_TEMPLATE.partition("{% if add")[0]}, "lack", "no generation prompt"),
         ({"chat_template": tiny.CHAT_TEMPLATE.replace("im_end", "im_start")}, "warn", "ends a turn with '<"),
         (
             {"chat_template": "{% if messages[0].role == 'system' %}{{ raise_exception('none') }}{% endif %}"
             + tiny.CHAT_TEMPLATE},
-            "warn",
+            "lack",
             "refuses a system prompt (TemplateError: none)",
         ),
         ({"rows": 10}, "lack", "tokens, its embedding 10 rows"),

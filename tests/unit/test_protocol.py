@@ -24,6 +24,7 @@ CHANGES = {
     "chat_template": "{{ a }}",
     "end_tokens": {"3": "<end>"},
     "stop": ("\n\n",),
+    "completion_prefix": "<think>\n",
     "max_prompt_tokens": 7,
     "max_completion_tokens": 9,
     "decoding": Decoding("greedy"),

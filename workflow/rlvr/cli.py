@@ -79,7 +79,7 @@ STAGES = {
     ),
     "memory": Stage(
         "check that training will fit, as `rlvr preflight` does for people",
-        ("base", "train*", "sft*", "slices*", "work?"),
+        ("base", "train*", "sft*", "slices*", "work?", "prompts?"),
         ("estimate", "probe", "passed"),
         settings=("slices", "work"),
         gpu=True,

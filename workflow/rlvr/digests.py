@@ -42,6 +42,7 @@ PRESENTATION = {
     "rlvr.resuming",
     "rlvr.sections",
     "rlvr.slice_files",
+    "rlvr.template_check",
     "rlvr.trackers",
     "rlvr.trainer_combinations",
     "rlvr.trainer_values",

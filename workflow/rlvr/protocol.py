@@ -17,7 +17,7 @@ from typing import Any
 from rlvr.errors import RlvrError
 
 ROWS = ("system_prompt", "user_prompt")
-TOKENIZER = ("chat_template", "end_tokens", "stop")
+TOKENIZER = ("chat_template", "end_tokens", "stop", "completion_prefix")
 PROMPT = (*ROWS, *TOKENIZER)
 """What has to stay the same from SFT to evaluation; limits and decoding may honestly differ."""
 MOST_LINES = 30
@@ -42,6 +42,7 @@ class Protocol:
     system_prompt: "" where there is none. user_prompt: with `{question}`; None: the task's own message.
     chat_template, end_tokens: those of the tokenizer, and the tokens with their ids at which a completion ends; None
     where no model is there yet, as in the data. stop: texts at which a completion ends.
+    completion_prefix: what the generation prompt has already said of a completion, such as `<think>`.
     max_prompt_tokens: what the model leaves beside a completion, or in SFT takes of both together; None: not bounded.
     decoding: None where nothing is generated.
     """
@@ -55,6 +56,7 @@ class Protocol:
     max_prompt_tokens: int | None = None
     max_completion_tokens: int | None = None
     decoding: Decoding | None = None
+    completion_prefix: str = ""
 
     @property
     def hash(self) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlvr import provenance
+from rlvr import chat_template, provenance
 from rlvr.errors import RlvrError
 from rlvr.protocol import PROMPT, TOKENIZER, Protocol, difference, of_facts
 from rlvr_plugins.types import QUESTION
@@ -110,7 +110,16 @@ def under(protocols: Iterable[Protocol], tokenizer: Any, ends: Sequence[int], **
     """The protocols with a tokenizer's template and end tokens, and with limits and decoding, by task."""
     tokens = {str(end): tokenizer.convert_ids_to_tokens(end) for end in ends}
     part = {"chat_template": tokenizer.get_chat_template(), "end_tokens": tokens, **limits}
-    return {each.task: dataclasses.replace(each, **part) for each in protocols}
+    prefixes = chat_template.Prefixes(tokenizer)
+    return {
+        each.task: dataclasses.replace(each, **part, completion_prefix=prefixes.of(_messages(each)))
+        for each in protocols
+    }
+
+
+def _messages(each: Protocol) -> list[dict[str, str]]:
+    head = [{"role": "system", "content": each.system_prompt}] if each.system_prompt else []
+    return [*head, {"role": "user", "content": each.user_prompt or QUESTION}]
 
 
 def meet(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,8 @@ class Scorer:
     A verifier or reward that fails on a completion is counted by kind and costs the completion its
     points; where the share of a plugin's failures passes `max_failures`, training stops.
 
+    prefix: `(prompt) -> str`, what the generation prompt has already said of the completion, which verifiers and
+        rewards see before what was sampled; None: nothing.
     log: gets a row of `schema` a completion; None: nothing is kept.
     keep: most completions of a step that are kept, the first ones in whole groups of `group`; None: all.
     sampled: completions so far, kept or not. latest: the rows of the latest batch.
@@ -62,7 +64,9 @@ class Scorer:
         log: Growing | None = None,
         keep: int | None = None,
         group: int = 1,
+        prefix: Callable[[Sequence[Mapping[str, str]]], str] | None = None,
     ) -> None:
+        self._prefix = prefix
         self._rewarders = [Rewarder(catalogue().reward(name)) for name in names]
         self._judges: dict[str, Judge] = {}
         self.sampled = 0
@@ -129,10 +133,13 @@ class Scorer:
     def _function(self, rewarder: Rewarder) -> Callable[..., list[float | None]]:
         name = rewarder.reward.name
 
-        def score(completions, completion_ids, task, key, example, trainer_state, log_metric=None, **_):
+        def score(completions, completion_ids, task, key, example, trainer_state, prompts=(), log_metric=None, **_):
             log = log_metric or (lambda *_: None)
             if completions is not self._judged:
-                self._judge(completions, completion_ids, task, key, example, trainer_state.global_step + 1)
+                opened = map(self._prefix, prompts) if self._prefix else [""] * len(completions)
+                texts = [begun + messages[-1]["content"] for begun, messages in zip(opened, completions, strict=True)]
+                self._judged = completions
+                self._judge(texts, completion_ids, task, key, example, trainer_state.global_step + 1)
                 self._log_verdicts(log)
             with watched("reward", rewarder.reward):
                 outcomes = rewarder.score(self._samples)
@@ -142,9 +149,7 @@ class Scorer:
         score.__name__ = name
         return score
 
-    def _judge(self, completions, completion_ids, tasks, keys, examples, step: int) -> None:
-        self._judged = completions
-        texts = [messages[-1]["content"] for messages in completions]
+    def _judge(self, texts, completion_ids, tasks, keys, examples, step: int) -> None:
         items = [tables.to_example(key, example) for key, example in zip(keys, examples, strict=True)]
         verdicts: list[Any] = [None] * len(texts)
         for name in dict.fromkeys(tasks):

@@ -223,7 +223,7 @@ def of(config: Config) -> dict[str, dict[str, Any]]:
             "seed": seed,
         }
     cut |= _second_opinions(config)
-    cut |= {"preflight": shapes.of(config, cut), "hours": shapes.work(config, cut)}
+    cut |= {"preflight": shapes.of(config, cut), "hours": shapes.work(config, cut), "prompts": texts(config)}
     return cut
 
 

@@ -10,6 +10,8 @@ rule preflight:
         train=[filtered(task, "train") for task in training_tasks],
         sft=[filtered(task, "sft") for task in sft_tasks] if config_.sft else [],
         work=ancient("results/{experiment}/config/hours.json"),
+        # Those of training stand in the data; a later change of another arm's is met by `generate`.
+        prompts=ancient("results/{experiment}/config/prompts.json"),
         # What decides memory stands in the preflight's own slice.
         slices=ancient(
             expand(
@@ -34,5 +36,5 @@ rule preflight:
         sft=lambda w, input: f"--sft {input.sft}" if input.sft else "",
     shell:
         "rlvr memory --config {input.config} --base {input.base} --train {input.train} {params.sft}"
-        " {params.slices} --work {input.work} --estimate {output.estimate} --probe {output.probe}"
-        " --passed {output.passed} --manifest {output.manifest} --log {log}"
+        " {params.slices} --work {input.work} --prompts {input.prompts} --estimate {output.estimate}"
+        " --probe {output.probe} --passed {output.passed} --manifest {output.manifest} --log {log}"

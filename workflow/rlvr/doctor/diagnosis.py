@@ -226,13 +226,5 @@ def model(facts: dict[str, Any], where: str) -> list[Finding]:
         found.append(
             Finding("config", name, "warn", text, "set pad_token in tokenizer_config.json to a token of its own")
         )
-    if not facts.get("prompt", True):
-        text = "its chat template has no generation prompt: nothing tells the model that its turn begins"
-        found.append(Finding("config", name, "warn", text, "add {% if add_generation_prompt %} to chat_template.jinja"))
-    if not facts.get("ended", True):
-        text = f"its template ends a turn with {facts['tail']!r}, the end tokens are {', '.join(facts['ends'])}"
-        found.append(Finding("config", name, "warn", text, "set eos_token to what the template ends a turn with"))
-    if "system" in facts:
-        text = f"its template refuses a system prompt ({facts['system']})"
-        found.append(Finding("config", name, "warn", text, 'set system_prompt: "" for each task'))
+    found += [Finding("config", name, **each) for each in facts.get("findings", [])]
     return found or [Finding("config", name, "ok", f"{where}: chat template, padding and end tokens are there")]

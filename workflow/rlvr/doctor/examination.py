@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from rlvr import availability, config, nvidia
+from rlvr import availability, comparison, config, nvidia, template_check
 from rlvr.doctor import diagnosis, machine, needs, packages, trials
 from rlvr.doctor.findings import Finding
 from rlvr.errors import RlvrError
@@ -18,12 +19,12 @@ def examine(files: list[Path], root: Path) -> dict[str, Any]:
 
     root: the checkout, with `results/`. Takes as long as the slowest engine does to import.
     """
-    values, about = _config(files)
+    values, about, prompts = _config(files)
     needed = needs.of(values)
     folder, where = needs.base_folder(values, root) if values else (None, "")
     probes = {"torch": [], "transformers": []}
     probes |= {part: [] for part in ("unsloth", "vllm", "4-bit") if not availability.missing(part)}
-    probes |= {"model": [str(folder.resolve())]} if folder else {}
+    probes |= {"model": [str(folder.resolve()), json.dumps(prompts)]} if folder else {}
     with ThreadPoolExecutor(1) as pool:
         hub = pool.submit(machine.hub)
         answers = trials.run(probes)
@@ -58,16 +59,17 @@ def examine(files: list[Path], root: Path) -> dict[str, Any]:
     }
 
 
-def _config(files: list[Path]) -> tuple[dict[str, Any], list[Finding]]:
-    """The config as plain values, empty without one that holds, and what there is to say about it."""
+def _config(files: list[Path]) -> tuple[dict[str, Any], list[Finding], list[dict[str, Any]]]:
+    """The config as plain values, empty without one that holds, what there is to say about it, and its prompts."""
     if not files:
-        return {}, []
+        return {}, [], []
     try:
         loaded = config.load(files)
     except RlvrError as error:
         lines = str(error).splitlines()
-        return {}, [Finding("config", "config", "lack", line, "see config/README.md") for line in lines]
-    return loaded.model_dump(), [Finding("config", "config", "ok", f"experiment {loaded.experiment}")]
+        return {}, [Finding("config", "config", "lack", line, "see config/README.md") for line in lines], []
+    prompts = template_check.of_texts(comparison.texts(loaded))
+    return loaded.model_dump(), [Finding("config", "config", "ok", f"experiment {loaded.experiment}")], prompts
 
 
 def _packages(needed: set[str]) -> list[Finding]:

@@ -14,7 +14,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-ANSWER = "answer"
+PLAIN = {
+    "task": "a task",
+    "prompt": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "1 + 1"}],
+}
 
 
 def torch_and_device() -> dict[str, Any]:
@@ -75,15 +78,18 @@ def four_bit() -> dict[str, Any]:
     return {"device": device, "error": (back - weights).abs().max().item()}
 
 
-def model(folder: str) -> dict[str, Any]:
-    """What training and sampling ask of a model's files; loads its tokenizer, not its weights."""
+def model(folder: str, conversations: str = "") -> dict[str, Any]:
+    """What training and sampling ask of a model's files; loads its tokenizer, not its weights.
+
+    conversations: as `template_check.examine` takes them, JSON.
+    """
     from transformers import AutoTokenizer
+
+    from rlvr import template_check
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     config = json.loads((Path(folder) / "config.json").read_text())
-    generation = Path(folder) / "generation_config.json"
-    configured = (json.loads(generation.read_text()) if generation.is_file() else config).get("eos_token_id")
-    ends = {*(configured if isinstance(configured, list) else [configured]), tokenizer.eos_token_id} - {None}
+    ends = template_check.end_tokens(Path(folder), tokenizer)
     facts = {
         "pad": tokenizer.pad_token,
         "ends": [tokenizer.convert_ids_to_tokens(end) for end in sorted(ends)],
@@ -91,21 +97,9 @@ def model(folder: str) -> dict[str, Any]:
         "tokens": len(tokenizer),
         "rows": config.get("vocab_size") or config.get("text_config", {}).get("vocab_size"),
     }
-    return facts | (_template_facts(tokenizer, ends) if facts["template"] else {})
-
-
-def _template_facts(tokenizer: Any, ends: set[int]) -> dict[str, Any]:
-    def render(*turns: str, prompt: bool = False) -> str:
-        messages = [{"role": role, "content": ANSWER} for role in turns]
-        return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=prompt)
-
-    tail = render("user", "assistant").rpartition(ANSWER)[2]
-    after = tokenizer(tail, add_special_tokens=False).input_ids
-    facts = {"prompt": render("user", prompt=True) != render("user"), "ended": bool(ends & set(after)), "tail": tail}
-    try:
-        render("system", "user")
-    except Exception as error:  # whatever the template raises
-        facts["system"] = _first_line(error)
+    if facts["template"]:
+        given = json.loads(conversations) if conversations else [PLAIN]
+        facts["findings"] = list(map(vars, template_check.examine(tokenizer, ends, given)))
     return facts
 
 

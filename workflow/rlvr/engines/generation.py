@@ -15,7 +15,7 @@ from peft import PeftModel
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from rlvr import console
+from rlvr import chat_template, console
 from rlvr.engines import lengths, models
 from rlvr.engines.decoding import Decoding, Sampled
 from rlvr.engines.device import half
@@ -54,6 +54,7 @@ class Generator:
         self._ends = ends
         self._decoding = decoding
         self._limit = limit
+        self._prefixes = chat_template.Prefixes(tokenizer)
 
     @classmethod
     def open(
@@ -105,12 +106,18 @@ class Generator:
         """The completions of each prompt, in order: `completion`, `tokens`, `finish` (stop or length), and
         where the decoding asks for it `logprobs`, one a token.
 
+        A completion begins with what the generation prompt has already said of it, which no token or log-probability
+        is counted for.
+
         seed: of the samples. Raises RlvrError for a prompt that leaves too little room for a completion.
         """
         ids = encode(self._tokenizer, prompts)
         self._require_room(ids)
         found = self._engine.complete(ids, seed, progress)
-        return [[completion_of(each, self._ends, self._tokenizer) for each in group] for group in found]
+        return [
+            [completion_of(each, self._ends, self._tokenizer, self._prefixes.of(prompt)) for each in group]
+            for prompt, group in zip(prompts, found, strict=True)
+        ]
 
     def _require_room(self, prompts: list[list[int]]) -> None:
         wanted = self._decoding.max_completion_tokens
@@ -125,12 +132,15 @@ class Generator:
 
 def encode(tokenizer: PreTrainedTokenizerBase, prompts: list[Messages]) -> list[list[int]]:
     """The prompts under the chat template, with the header of the answer."""
-    texts = [tokenizer.apply_chat_template(each, tokenize=False, add_generation_prompt=True) for each in prompts]
+    texts = [chat_template.generation_prompt(tokenizer, each) for each in prompts]
     return [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
 
 
-def completion_of(sampled: Sampled, ends: list[int], tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    """What generated tokens say up to the first end token: `completion`, `tokens` and `finish` (stop or length).
+def completion_of(
+    sampled: Sampled, ends: list[int], tokenizer: PreTrainedTokenizerBase, prefix: str = ""
+) -> dict[str, Any]:
+    """What generated tokens say after the prefix, up to the first end token: `completion`, `tokens` and `finish` (stop
+    or length).
 
     `logprobs`, where they were kept, include that of the end token.
     """
@@ -139,7 +149,7 @@ def completion_of(sampled: Sampled, ends: list[int], tokenizer: PreTrainedTokeni
     kept = ids if stop is None else ids[:stop]
     tokens = len(ids) if stop is None else stop + 1
     return {
-        "completion": tokenizer.decode(kept, skip_special_tokens=True),
+        "completion": prefix + tokenizer.decode(kept, skip_special_tokens=True),
         "tokens": tokens,
         "finish": "length" if stop is None else "stop",
         **({} if sampled.logprobs is None else {"logprobs": sampled.logprobs[:tokens]}),

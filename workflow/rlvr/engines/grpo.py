@@ -11,7 +11,18 @@ from accelerate.utils import set_seed
 from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
-from rlvr import console, digests, folders, protocol, protocol_lock, provenance, resuming, tables, unfinished
+from rlvr import (
+    chat_template,
+    console,
+    digests,
+    folders,
+    protocol,
+    protocol_lock,
+    provenance,
+    resuming,
+    tables,
+    unfinished,
+)
 from rlvr.engines import checkpoints, evaluation, generate_loaded_vllm, lengths, models, reporting, training
 from rlvr.engines import rollouts as rollout_options
 from rlvr.engines.dynamic import Draws, DynamicTrainer
@@ -96,6 +107,7 @@ def train(
         ends = set(models.end_tokens(model, tokenizer))
         log = Growing(folder / "sampled", schema(list(config["rewards"])))
         keeping = {"log": log, "keep": config["keep_completions"], "group": arguments.num_generations}
+        keeping["prefix"] = chat_template.Prefixes(tokenizer).of
         scorer = Scorer(list(config["rewards"]), ends, config["max_failures"], config["seed"], **keeping)
         dynamic = config["dynamic"]
         draws = Draws(rows, config["seed"], dynamic["rest"]) if dynamic else None

@@ -18,6 +18,7 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from transformers import GenerationConfig
 
+from rlvr.chat_template import Prefixes
 from rlvr.engines import generation, models
 from rlvr.engines.device import half
 from rlvr.errors import RlvrError
@@ -36,6 +37,7 @@ class Harness:
         dtype = half(device) if device.type == "cuda" else "float32"
         self._lm = HFLM(pretrained=str(folder), device=str(device), dtype=dtype, batch_size=batch_size)
         self._tokenizer = models.load_tokenizer(folder)
+        self.prefixes = Prefixes(self._tokenizer)
         # Our end tokens, and none of the model's own defaults, such as a repetition penalty.
         self._lm.model.generation_config = GenerationConfig(
             eos_token_id=models.ends_of(folder, self._tokenizer), pad_token_id=self._tokenizer.pad_token_id

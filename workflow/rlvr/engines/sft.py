@@ -10,7 +10,7 @@ import torch
 from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
-from rlvr import folders, protocol, protocol_lock, provenance, tables, unfinished
+from rlvr import chat_template, folders, protocol, protocol_lock, provenance, tables, unfinished
 from rlvr.engines import checkpoints, lengths, models, reporting, sft_data, training
 from rlvr.engines.frozen import Frozen
 from rlvr.engines.loading import Engine, Request, load
@@ -43,8 +43,8 @@ def train(
         request = Request(base, start, config["adapter"], device, longest, config["seed"], checkpointing)
         model, fresh_adapter = load(engine, request)
         read = tables.read_all(data)
-        rows = [{key: row[key] for key in ("prompt", "completion")} for row in read]
-        with training.float32_adapter(model):
+        rows, template = sft_data.rows(tokenizer, read)
+        with training.float32_adapter(model), chat_template.replaced(tokenizer, template):
             trainer = SFTTrainer(
                 model=model,
                 args=arguments,

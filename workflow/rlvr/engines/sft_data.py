@@ -3,22 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
+from transformers import PreTrainedTokenizerBase
 from trl import SFTTrainer
 
-from rlvr import console
+from rlvr import chat_template, console
 from rlvr.errors import RlvrError
 
 IGNORED = -100
+PROBED = 100
+"""Rows by which it is decided whether the chat template leaves demonstrations as they are."""
 ROWS_AT_ONCE = 1000
 PROBE_LENGTH = 16
 TOLERANCE = 1e-4
 """Of the logits' standard deviation. Where examples stay apart the difference is 0; where a short
 convolution lets in three tokens of another it is 9e-4, under full attention about 1."""
+
+
+def rows(tokenizer: PreTrainedTokenizerBase, read: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], str]:
+    """Prompt and completion of rows, as messages, and the chat template that they are for.
+
+    That is the tokenizer's own, or, where it cuts demonstrations or puts something between them and the generation
+    prompt, one that passes on the texts of generation prompt and demonstration: SFT has to teach what follows the
+    prompt that sampling gives.
+    """
+    pairs = [(row["prompt"], row["completion"][-1]["content"]) for row in read]
+    if all(chat_template.renders_whole(tokenizer, *pair) for pair in pairs[:: -(-len(pairs) // PROBED) or 1]):
+        return [{key: row[key] for key in ("prompt", "completion")} for row in read], tokenizer.chat_template
+    texts = [chat_template.demonstrated(tokenizer, *pair) for pair in pairs]
+    rendered = [
+        {"prompt": [{"role": "user", "content": before}], "completion": [{"role": "assistant", "content": after}]}
+        for before, after in texts
+    ]
+    return rendered, chat_template.PASS_THROUGH
 
 
 def count_loss(trainer: SFTTrainer, demonstrations: int) -> tuple[int, int]:

@@ -92,6 +92,7 @@ def _row(each: Protocol, names: list[str]) -> dict[str, Any]:
         "of": "\n".join(names),
         "system prompt": each.system_prompt or "none",
         "user prompt": "the task's own" if each.user_prompt is None else each.user_prompt,
+        "completion begins with": repr(each.completion_prefix) if each.completion_prefix else "what is generated",
         "end tokens": " ".join((each.end_tokens or {}).values()),
         "prompt tokens": _limit(each.max_prompt_tokens),
         "completion tokens": _limit(each.max_completion_tokens),

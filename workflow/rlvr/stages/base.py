@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from rlvr import console, folders, hub_models, model_files, packaged, provenance, tables, tiny
+from rlvr import console, folders, hub_models, model_files, packaged, provenance, tables, template_check, tiny
 from rlvr.base_section import Base, Tiny
 from rlvr.errors import RlvrError
 
@@ -14,13 +14,23 @@ TOKENIZER_ROWS = 2000
 
 
 def run(config: dict[str, Any], *, data: list[Path], weights: Path) -> dict[str, Any]:
-    """Writes the model and its tokenizer to the folder `weights`, safetensors only, whole or not at all."""
+    """Writes the model and its tokenizer to the folder `weights`, safetensors only, whole or not at all.
+
+    The facts have under `template` what the chat template does to the rows of `data`. Raises RlvrError where nothing
+    can be trained under it.
+    """
     base = Base(**config["base"])
+    facts: dict[str, Any] = {}
     with folders.replaced(weights) as part:
         if base.kind == "tiny":
-            return {"parameters": _make(base.tiny, config["seed"], data, part)}
-        _copy(_source(base, weights), base.model, part)
-    return {}
+            facts["parameters"] = _make(base.tiny, config["seed"], data, part)
+        else:
+            _copy(_source(base, weights), base.model, part)
+        rows = [row for path in data for row in template_check.some(tables.read(path))]
+        facts["template"] = template_check.require(part, rows, f"base: {base.model}")
+        for line in facts["template"]:
+            console.say(f"base: {line}")
+    return facts
 
 
 def _source(base: Base, weights: Path) -> Path:

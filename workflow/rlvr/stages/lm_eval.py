@@ -38,8 +38,10 @@ def run(
     harness = second_opinion.Harness(model, chosen, config["batch_size"])
     prompts = harness.prompts([row["prompt"] for row in answers])
     rows = [
-        {"key": row["key"], **opinion}
-        for row, opinion in zip(items, harness.judged(prompts, golds, config["max_completion_tokens"]), strict=True)
+        {"key": row["key"], **opinion, "completion": harness.prefixes.of(answer["prompt"]) + opinion["completion"]}
+        for row, answer, opinion in zip(
+            items, answers, harness.judged(prompts, golds, config["max_completion_tokens"]), strict=True
+        )
     ]
     tables.write(samples, rows, OPINION)
     found = {name: sum(row[name] for row in rows) / len(rows) for name in ("strict_match", "flexible_extract")}

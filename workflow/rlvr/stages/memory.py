@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import AutoConfig
 
-from rlvr import console, slice_files, tables
+from rlvr import console, slice_files, tables, template_check
 from rlvr.engines import device
 from rlvr.engines.lengths import Lengths
 from rlvr.errors import RlvrError
@@ -28,13 +28,17 @@ def run(
     sft: list[Path] | None = None,
     slices: list[Path] | None = None,
     work: Path | None = None,
+    prompts: Path | None = None,
 ) -> None:
     """`estimate`: bytes of each stage by part. `probe`: what two steps of each stage took; without a probe, nothing.
 
     `passed` says no more than that training may start. `slices`: config slices, one for each of `probes` in `config`.
     `work`: the slice by which hours are counted; without it none are. Raises RlvrError where a stage would not fit,
-    unless `mode` says otherwise, and where a probe fails. Without an estimate training starts.
+    unless `mode` says otherwise, where a probe fails, and where the chat template refuses one of `prompts`, the slice
+    with those of all arms. Without an estimate training starts.
     """
+    if prompts:
+        template_check.require(base, template_check.of_texts(json.loads(prompts.read_text())), "base")
     data = {"train": train or [], "sft": sft or []}
     chosen = device.choose(config["device"]).type
     estimated: dict[str, Any] = {}

@@ -68,6 +68,7 @@ def run(config: dict[str, Any], *, results: Path, report: Path, again: bool = Fa
         cells=lineage.write(results, [cell.name for cell in cells], report),
         sampled=sampled,
         protocols=under,
+        template=manifests.get("model/base/manifest.json", {}).get("template", []),
         crossed=crossed,
         arms=found.arms,
         trained=found.trained(),

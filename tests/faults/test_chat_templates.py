@@ -131,6 +131,19 @@ def test_a_prompt_that_the_template_writes_itself_is_said(made):
     assert not template_check.examine(tokenizer, {tokenizer.eos_token_id}, [{"task": "t", "prompt": system}])
 
 
+def test_a_template_that_wants_a_system_prompt_is_fine_where_there_is_one(made, tmp_path):
+    wants = template(before="{% if messages[0]['role'] != 'system' %}{{ raise_exception('no system') }}{% endif %}")
+    assert based(made, tmp_path, wants)[0] == {"template": []}
+
+
+def test_tags_that_decoding_leaves_out_are_said(made):
+    tokenizer = loaded(made, template())
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<think>", "</think>"]})
+    user = [{"role": "user", "content": "1 + 1"}]
+    (found,) = template_check.examine(tokenizer, {tokenizer.eos_token_id}, [{"task": "t", "prompt": user}])
+    assert found.text == "its tokenizer leaves <think> and </think> out of completions, as they are special tokens"
+
+
 def test_the_prompts_of_all_arms_are_tried_before_training(made, tmp_path):
     """Training without a system prompt, one arm with one, under a template that refuses it."""
     silent = {**MICRO["tasks"]["countdown"], "system_prompt": "", "prompts": {"base": {"system_prompt": "Add."}}}

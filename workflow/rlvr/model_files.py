@@ -116,12 +116,14 @@ def _require_template(folder: Path, model: str) -> None:
             f"base: {model} has no chat template (chat_template in tokenizer_config.json); allowed: the instruct "
             "version of the model, or a folder with a copy of it and a chat_template.jinja"
         )
-    try:
-        tokenizer.apply_chat_template(
-            [{"role": "user", "content": "1 + 1"}], tokenize=False, add_generation_prompt=True
-        )
-    except Exception as error:  # whatever a template raises
-        raise RlvrError(f"base: {model}: its chat template can't be rendered ({first_line(error)})") from None
+    user = {"role": "user", "content": "1 + 1"}
+    for prompt in ([user], [{"role": "system", "content": "Add."}, user]):  # some want a system prompt
+        try:
+            tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
+            return
+        except Exception as error:  # whatever a template raises
+            said = first_line(error)
+    raise RlvrError(f"base: {model}: its chat template can't be rendered ({said})")
 
 
 def _mapping(file: Path, model: str) -> dict[str, Any]:

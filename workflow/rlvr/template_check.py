@@ -16,6 +16,7 @@ from typing import Any, Literal
 from rlvr.chat_template import Messages, Turn, learnt, render, renders_whole, turn
 from rlvr.errors import RlvrError
 from rlvr_plugins.types import QUESTION
+from rlvr_plugins.verifiers.reasoning_tags import CLOSING, OPENING
 
 _DATE = re.compile(r"strftime|datetime|date_string")
 _SPECIAL = re.compile(r"<[|｜][^|｜<>]{1,40}[|｜]>|</?\w[\w:]{0,20}>|\[/?[A-Z_]{2,20}\]")
@@ -141,6 +142,10 @@ def _additions(tokenizer: Any, prompt: Messages, opened: Turn) -> Iterable[Findi
             "verifiers, rewards and the report"
         )
         yield Finding("warn", text, "a chat_template.jinja without it")
+    tags = [token for token in tokenizer.all_special_tokens if OPENING.fullmatch(token) or CLOSING.fullmatch(token)]
+    if tags:
+        text = f"its tokenizer leaves {' and '.join(tags)} out of completions, as they are special tokens"
+        yield Finding("warn", text, 'set "special": false for them in tokenizer.json')
     if _DATE.search(tokenizer.get_chat_template()):
         text = "its template may put the date of the day into prompts, so that a run is not repeatable"
         yield Finding("warn", text, "write a fixed date into chat_template.jinja")

@@ -25,6 +25,7 @@ from rlvr import (
     protocol_lock,
     provenance,
     revisions,
+    signatures,
     slice_files,
     supervision,
     unfinished,
@@ -209,6 +210,8 @@ def _execute(name: str, arguments: argparse.Namespace) -> None:
     for output in stage.outputs:
         if provenance.below(arguments.manifest.parent, values[output]) is None:
             raise RlvrError(f"--manifest: must lie in a folder above --{output} ({values[output]})")
+    if signatures.wanted():
+        signatures.require_key()
     inputs = _verify_inputs(stage, values)
     inherited = protocol_lock.passed_on(map(Path, inputs))
     for output in stage.outputs:

@@ -43,6 +43,7 @@ PRESENTATION = {
     "rlvr.sections",
     "rlvr.slice_files",
     "rlvr.template_check",
+    "rlvr.signatures",
     "rlvr.trackers",
     "rlvr.trainer_combinations",
     "rlvr.trainer_values",

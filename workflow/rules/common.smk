@@ -11,7 +11,6 @@ sys.path[:0] = _sources
 _path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
 os.environ.update(PYTHONPATH=os.pathsep.join(dict.fromkeys(p for p in [*_sources, *_path] if p)))
 
-from rlvr import config as experiment_config
 from rlvr import (
     availability,
     circumstances,
@@ -22,12 +21,14 @@ from rlvr import (
     gguf,
     gpu_lock,
     interrupts,
+    output_cache,
     provenance,
     revisions,
     snakemake_dag,
     supervision,
     trackers,
 )
+from rlvr import config as experiment_config
 from rlvr import second_opinions as opinions
 from rlvr import slices as experiment_slices
 from rlvr.errors import RlvrError
@@ -46,17 +47,14 @@ try:
     if workflow.is_main_process:
         supervision.require_config(_files, _overrides)
     _named = experiment_config.read(_files, _overrides)
-    if (
-        workflow.is_main_process
-        and not workflow.output_settings.dryrun
-        and not revisions.runs_nothing(sys.argv)
-    ):
+    if workflow.is_main_process and not workflow.output_settings.dryrun and not revisions.runs_nothing(sys.argv):
         _commits = revisions.required(_named)
     else:
         _commits = revisions.known(_named)
         for _line in revisions.unlocked(_named):
             print(_line, file=sys.stderr)
     config_ = revisions.with_commits(_named, _commits)
+    output_cache.check(Path("results") / config_.experiment)
     slices = experiment_slices.of(config_)
     os.environ[circumstances.ASKED] = circumstances.asked(_files, _overrides, _commits)
     if config_.export.gguf:
@@ -159,11 +157,7 @@ def warm_started(file, variant=None):
 
 def pass_at_k(endings):
     """The table of pass@k, where the config asks for samples."""
-    return [
-        f"results/{{experiment}}/report/pass_at_k.{ending}"
-        for ending in endings
-        if config_.evaluation.sampled
-    ]
+    return [f"results/{{experiment}}/report/pass_at_k.{ending}" for ending in endings if config_.evaluation.sampled]
 
 
 def cross_protocol(endings):

@@ -85,6 +85,8 @@ def _manifest(path: Path, content: Mapping[str, Any]) -> list[str]:
     problems = []
     if "given" in content and content.get(provenance.OWN) != provenance.own_digest(dict(content)):
         problems.append(f"{path}: was edited: its digest is not that of what it says")
+    if said := provenance.unsigned(path, dict(content)):
+        problems.append(f"{path}: {said}")
     for name, digest in content["files"].items():
         file = path.parent / name
         if not file.is_file():

@@ -9,10 +9,14 @@ EXTRAS = $(if $(GPU),[dev$(comma)tracking$(comma)gpu],[dev])
 comma := ,
 IN_VENV := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: run test test-slow test-engines engines rehearse resolve lint clean
+.PHONY: run pull test test-slow test-engines engines rehearse resolve lint clean
 
 run: $(INSTALLED)  ## the embedded default, from nothing to a table
 	$(IN_VENV) snakemake --cores 1 --resources gpu=1
+
+pull: $(INSTALLED)  ## the results of this commit from DVC's remote, verified, so that snakemake keeps them
+	$(IN_VENV) dvc pull
+	$(IN_VENV) rlvr adopt
 
 test: $(INSTALLED)  ## the fast tests, no network
 	$(IN_VENV) python -m pytest $(PARALLEL)

@@ -30,6 +30,7 @@ def facts(stage: str, config: Mapping[str, Any], given: Mapping[str, Any]) -> di
     """What a stage ran under, for its manifest. given: the files of each of its arguments."""
     return {
         "code": digests.stage(stage),
+        "parts": parts(stage, config),
         "plugins": plugins(stage, config, given),
         "seeds": seeds(config),
         "flags": flags(),
@@ -47,25 +48,31 @@ def asked(
     return json.dumps(found | ({"revisions": dict(commits)} if commits else {}))
 
 
+def parts(stage: str, config: Mapping[str, Any]) -> dict[str, str]:
+    """Digests of the code that a stage uses only where its config asks for it."""
+    return {"evaluation": digests.part("evaluation")} if stage == "grpo" and config.get("evaluate") else {}
+
+
 def plugins(stage: str, config: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, str]:
     """Digests of the plugins that a stage uses, such as `reward/format` or `task/countdown (verifier)`."""
     found = {f"reward/{name}": digests.reward(name) for name in config.get("rewards", {})}
     if "filter" in config:
         found[f"filter/{config['filter']}"] = digests.filter(config["filter"])
-    for task in _sources(stage, config):
+    for task in _sources(stage, config, given):
         found[f"task/{task} (source)"] = digests.source(task)
     for task in _verifiers(stage, config, given):
         found[f"task/{task} (verifier)"] = digests.verifier(task)
     return found
 
 
-def _sources(stage: str, config: Mapping[str, Any]) -> list[str]:
+def _sources(stage: str, config: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
     """Tasks whose code makes items, prompts or the words that are compared."""
     if stage == "generate":
         return [config["prompt"]["task"]] if config.get("prompt") else []
     if stage == "relabel":
         return [config["task"], config["second"]]
-    return [config["task"]] if stage in ("data", "filter", "select") else []
+    held_out = {task for file in given.get("evaluation") or [] for task in _tasks(file)}
+    return sorted({config["task"], *held_out}) if stage in ("data", "filter", "select") else []
 
 
 def _verifiers(stage: str, config: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:

@@ -30,6 +30,7 @@ from rlvr import (
     supervision,
     unfinished,
 )
+from rlvr.adopting import command as adopting
 from rlvr.auditing import command as auditing
 from rlvr.doctor import command as doctor
 from rlvr.errors import RlvrError
@@ -157,6 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     preflight.add_to(commands)
     revisions.add_to(commands)
     auditing.add_to(commands)
+    adopting.add_to(commands)
     _add_schema(commands)
     return parser
 

@@ -6,8 +6,10 @@ What can't be had is one line that names the repository and says what to do.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 CONNECT_SECONDS = 5
 ANSWER_SECONDS = 30
@@ -85,15 +87,16 @@ def info(wanted: str, kind: str, repository: str, revision: str, **more: Any) ->
     import httpx
     from huggingface_hub import HfApi, constants, errors
 
+    asked = f"{constants.ENDPOINT}/api/{kind}s/{repository}/revision/{quote(revision, safe='')}"
     try:
         return HfApi().repo_info(repository, repo_type=kind, revision=revision, timeout=ANSWER_SECONDS, **more)
     except errors.HFValidationError as error:
         problem = f"{_first_line(error)}; allowed: OWNER/NAME"
     except (httpx.HTTPError, OSError) as error:
         broken = f"the hub does not answer ({_first_line(error)}); run again to go on"
-        problem = refusal(error, kind, repository) or broken
+        problem = refusal(error, kind, repository, asked) or broken
     except (ValueError, TypeError, KeyError, AttributeError):
-        problem = f"{constants.ENDPOINT} answers, but not as the hub does; is it the page of a proxy or of a login?"
+        problem = _foreign(_answer(asked))
     raise HubError(f"{wanted}: {problem}")
 
 
@@ -118,12 +121,60 @@ def cached_commit(kind: str, repository: str, revision: str) -> str | None:
     return commit if is_commit(commit) and (folder / "snapshots" / commit).is_dir() else None
 
 
-def refusal(error: BaseException, kind: str, repository: str) -> str | None:
-    """What a failed call says of the repository, and what to do; None where it says nothing of it."""
+def refusal(error: BaseException, kind: str, repository: str, asked: str) -> str | None:
+    """What a failed call, or what it came from, says of the repository, and what to do; None where it says nothing.
+
+    asked: the address, which is asked once more where that may tell who answers in the hub's place.
+    """
+    for each in filter(None, (error, error.__cause__)):
+        if said := _own_refusal(each, kind, repository):
+            return said
+    answer = _answer(asked)
+    status = _status(error) or _status(error.__cause__) or (answer and answer.status)
+    if answer and "html" in answer.kind and status < 500:
+        return _foreign(answer)
+    if status and status >= 400:
+        return f"the hub answers {status}; run again to go on" + (f" ({answer.said})" if answer else "")
+    return None
+
+
+@dataclass(frozen=True)
+class _Answer:
+    status: int
+    kind: str
+    said: str
+
+
+def _answer(asked: str) -> _Answer | None:
+    """What comes from an address: its status and type, and both with where they came from; None where nothing does."""
+    import httpx
+
+    try:
+        with httpx.stream("GET", asked, follow_redirects=True, timeout=CONNECT_SECONDS) as answer:
+            kind = ascii(answer.headers.get("Content-Type", "no type"))[1:-1][:60]
+            came_from = f"{answer.url.scheme}://{answer.url.netloc.decode()}{answer.url.path}"  # no password, no token
+            return _Answer(answer.status_code, kind.lower(), f"{came_from}: {answer.status_code}, {kind}")
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return None
+
+
+def _foreign(answer: _Answer | None) -> str:
+    from huggingface_hub import constants
+
+    endpoint = re.sub("//[^/@]*@", "//", constants.ENDPOINT)  # no password
+    said = f"{endpoint} answers, but not as the hub does; is it the page of a proxy or of a login?"
+    return said + (f" ({answer.said})" if answer else "")
+
+
+def _status(error: BaseException | None) -> int | None:
+    return getattr(getattr(error, "response", None), "status_code", None)
+
+
+def _own_refusal(error: BaseException, kind: str, repository: str) -> str | None:
+    """As `refusal`, where the hub itself says it."""
     from huggingface_hub import constants, errors, get_token
 
     what, address = WHAT[kind], f"{'datasets/' if kind == 'dataset' else ''}{repository}"
-    status = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(error, errors.GatedRepoError):
         lack = "this account has no access to it yet" if get_token() else "no token is set"
         return (
@@ -137,9 +188,9 @@ def refusal(error: BaseException, kind: str, repository: str) -> str | None:
             f"the hub has no such {what}, or it is private; allowed: its name as OWNER/NAME, for a private one after "
             "`hf auth login`"
         )
-    if status in (401, 403):
+    if (status := _status(error)) in (401, 403):
         return f"the hub refuses the token ({status}); give `hf auth login` with a token that may read this {what}"
-    return f"the hub answers {status}; run again to go on" if status else None
+    return None
 
 
 def download(repository: str, filename: str, revision: str) -> Path:
@@ -148,7 +199,7 @@ def download(repository: str, filename: str, revision: str) -> Path:
     Raises HubError, one line, when there is no such repository, revision or file, or the connection is lost.
     """
     import httpx
-    from huggingface_hub import errors, hf_hub_download
+    from huggingface_hub import errors, hf_hub_download, hf_hub_url
 
     require_commit(repository, revision)
     arguments = {"repo_type": "dataset", "filename": filename, "revision": revision}
@@ -167,7 +218,8 @@ def download(repository: str, filename: str, revision: str) -> Path:
         problem = f"it has no file {filename}; allowed: a commit that has it"
     except (httpx.HTTPError, OSError) as error:
         broken = f"{filename} could not be downloaded ({_first_line(error)}); run again to go on, or {instead}"
-        problem = refusal(error, "dataset", repository) or broken
+        asked = hf_hub_url(repository, filename, repo_type="dataset", revision=revision)
+        problem = refusal(error, "dataset", repository, asked) or broken
     raise HubError(f"{wanted}: {problem}")
 
 

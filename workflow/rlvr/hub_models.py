@@ -53,37 +53,38 @@ def _cached(model: str, revision: str) -> Path | None:
 
 
 def _download(model: str, revision: str, copied_to: Path) -> Path:
-    import httpx
-    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub import constants
 
     name = f"{model} at {revision[:12]}"
     hub.require_hub(f"base: {name}", "connect, or set base to a folder or to tiny")
     listed = hub.info(f"base: {name}", "model", model, revision, files_metadata=True)
+    sizes = {file.rfilename: file.size or 0 for file in listed.siblings or []}
+    model_files.require_safetensors(sizes, name)
+    wanted = model_files.wanted(sizes)
+    small = [file for file in wanted if not file.endswith(".safetensors")]
+    for file in small:
+        folder = _file(name, model, file, revision).parent
+    model_files.require_usable(folder, name)
+    missing = sum(sizes[file] for file in wanted if not (folder / file).is_file())
+    total = sum(sizes[file] for file in wanted)
+    folders.require_space(f"base: {name}", (Path(constants.HF_HUB_CACHE), missing), (copied_to, total))
+    console.say(f"base: fetches {name}, {folders.amount(missing)}")
+    for file in wanted[len(small) :]:
+        _file(name, model, file, revision)
+    return folder
+
+
+def _file(name: str, model: str, file: str, revision: str) -> Path:
+    """Where a file lies in the cache, fetched unless it is there. Raises RlvrError, which starts with `name`."""
+    import httpx
+    from huggingface_hub import hf_hub_download, hf_hub_url
+
     try:
-        sizes = {file.rfilename: file.size or 0 for file in listed.siblings or []}
-        model_files.require_safetensors(sizes, name)
-        wanted = model_files.wanted(sizes)
-        small = [file for file in wanted if not file.endswith(".safetensors")]
-        for file in small:
-            last = hf_hub_download(model, file, revision=revision)
-        folder = Path(last).parent
-        model_files.require_usable(folder, name)
-        missing = sum(sizes[file] for file in wanted if not (folder / file).is_file())
-        total = sum(sizes[file] for file in wanted)
-        folders.require_space(f"base: {name}", (Path(constants.HF_HUB_CACHE), missing), (copied_to, total))
-        console.say(f"base: fetches {name}, {folders.amount(missing)}")
-        for file in wanted[len(small) :]:
-            hf_hub_download(model, file, revision=revision)
-        return folder
+        return Path(hf_hub_download(model, file, revision=revision))
     except (httpx.HTTPError, OSError) as error:
-        raise RlvrError(f"base: {name}: {_answer(error, model)}") from None
-
-
-def _answer(error: BaseException, model: str) -> str:
-    """What became of a call, by its own error or by what that came from."""
-    cause = error.__cause__ or error
-    found = hub.refusal(error, "model", model) or hub.refusal(cause, "model", model)
-    return found or f"the download broke off ({model_files.first_line(cause)}); run again to go on"
+        broken = f"the download broke off ({model_files.first_line(error.__cause__ or error)}); run again to go on"
+        asked = hf_hub_url(model, file, revision=revision)
+        raise RlvrError(f"base: {name}: {hub.refusal(error, 'model', model, asked) or broken}") from None
 
 
 def _files(folder: Path) -> list[Path]:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from rlvr import (
+    adapter_targets,
     controls,
     filters,
     leakage,
@@ -116,6 +117,18 @@ class Config(Section):
             raise ValueError(problems.line("engines", str(error))) from None
         if self.engines.training == "unsloth" and (obstacle := self.unsloth_obstacle()):
             raise ValueError(f"engines.training: unsloth is not possible here: {obstacle}; allowed: transformers")
+        return self
+
+    @model_validator(mode="after")
+    def _untied(self) -> Config:
+        targets = self.adapter.target_modules if self.adapter else "all-linear"
+        if adapter_targets.embeddings(targets):
+            _in(
+                "",
+                lambda: adapter_targets.require_untied(
+                    targets, adapter_targets.known_to_be_tied(self.base), self.base.model
+                ),
+            )
         return self
 
     @model_validator(mode="after")

@@ -21,6 +21,7 @@ from rlvr_plugins.manager import PluginError, catalogue
 
 PRESENTATION = {
     "rlvr.attempt_logs",
+    "rlvr.adapter_targets",
     "rlvr.base_section",
     "rlvr.cli",
     "rlvr.config",

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from rlvr import resuming
+from rlvr import adapter_targets, resuming
 from rlvr.trainer_combinations import check_by_group, check_groups, check_loss, check_together
 from rlvr.trainer_options import check_options, value
 
@@ -63,7 +63,15 @@ class Adapter(Section):
     alpha: Annotated[float, Field(gt=0)] = Field(32, description="Scale is alpha / r.")
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="Dropout on the adapter's input.")
     load_in_4bit: bool = Field(False, description="QLoRA: the frozen base is held in 4 bits (NF4) while training.")
-    target_modules: str | list[str] = Field("all-linear", description="Layers that get an adapter, PEFT's names.")
+    target_modules: str | list[str] = Field(
+        "all-linear",
+        description="Layers that get an adapter, PEFT's names; not the embeddings where the base ties them.",
+    )
+
+    @model_validator(mode="after")
+    def _targets(self) -> Adapter:
+        adapter_targets.check(self.target_modules)
+        return self
 
 
 class Engines(Section):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from rlvr import provenance
+from rlvr import adapter_targets, provenance
 from rlvr.engines.device import half
 
 
@@ -70,6 +70,9 @@ def load(engine: Engine, request: Request) -> tuple[Any, Any]:
     """
     from rlvr.engines.models import generation_config_of
 
+    if request.adapter and adapter_targets.embeddings(request.adapter["target_modules"]):
+        tied = adapter_targets.tied(request.base)
+        adapter_targets.require_untied(request.adapter["target_modules"], tied, "the base")
     model, fresh_adapter = engine.load(request)
     model.generation_config = generation_config_of(request.base)
     if hasattr(model, "peft_config"):

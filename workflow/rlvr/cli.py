@@ -80,8 +80,8 @@ STAGES = {
         ("train", "sft", "eval", "card", "stats", "dropped", "figures"),
     ),
     "memory": Stage(
-        "check that training will fit, as `rlvr preflight` does for people",
-        ("base", "train*", "sft*", "slices*", "work?", "prompts?"),
+        "check that rows and training will fit, as `rlvr preflight` does for people",
+        ("base", "train*", "sft*", "held_out*", "slices*", "work?", "prompts?"),
         ("estimate", "probe", "passed"),
         settings=("slices", "work"),
         gpu=True,

@@ -23,7 +23,7 @@ def fetch(model: str, revision: str, copied_to: Path) -> Path:
     """
     try:
         hub.require_commit(f"base: {model}", revision)
-        folder = _cached(model, revision) or _download(model, revision, copied_to)
+        folder = cached(model, revision) or _download(model, revision, copied_to)
     except hub.HubError as error:
         raise RlvrError(str(error)) from None
     for file in _files(folder):
@@ -31,7 +31,7 @@ def fetch(model: str, revision: str, copied_to: Path) -> Path:
     return folder
 
 
-def _cached(model: str, revision: str) -> Path | None:
+def cached(model: str, revision: str) -> Path | None:
     """The snapshot in the cache, None where it may be the rest of a broken download."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError

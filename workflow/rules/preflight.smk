@@ -1,5 +1,5 @@
-# Requires: base model, rows after filters. Makes: what each stage will take in memory, and what two steps of it take;
-# fails where it would not fit.
+# Requires: base model, rows after filters, held-out rows. Makes: what each stage will take in memory, and what two
+# steps of it take; fails where it would not fit, or a prompt leaves no room for a completion.
 
 
 rule preflight:
@@ -9,6 +9,7 @@ rule preflight:
         base_manifest=rules.base.output.manifest,
         train=[filtered(task, "train") for task in training_tasks],
         sft=[filtered(task, "sft") for task in sft_tasks] if config_.sft else [],
+        held_out=held_out,
         work=ancient("results/{experiment}/config/hours.json"),
         # Those of training stand in the data; a later change of another arm's is met by `generate`.
         prompts=ancient("results/{experiment}/config/prompts.json"),
@@ -36,5 +37,6 @@ rule preflight:
         sft=lambda w, input: f"--sft {input.sft}" if input.sft else "",
     shell:
         "rlvr memory --config {input.config} --base {input.base} --train {input.train} {params.sft}"
-        " {params.slices} --work {input.work} --prompts {input.prompts} --estimate {output.estimate}"
+        " --held-out {input.held_out} {params.slices} --work {input.work} --prompts {input.prompts}"
+        " --estimate {output.estimate}"
         " --probe {output.probe} --passed {output.passed} --manifest {output.manifest} --log {log}"

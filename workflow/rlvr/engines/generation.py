@@ -124,9 +124,10 @@ class Generator:
         longest = max(map(len, prompts), default=0)
         if self._limit and longest + wanted > self._limit:
             number = next(i for i, ids in enumerate(prompts) if len(ids) == longest)
+            lower = f"up to {self._limit - longest}, or " if longest < self._limit else ""
             raise RlvrError(
                 f"max_completion_tokens: {wanted} and the {longest} tokens of prompt {number + 1} are more than the "
-                f"model takes ({self._limit}); allowed: up to {max(0, self._limit - longest)}, or a filter `tokens`"
+                f"model takes ({self._limit}); allowed: {lower}shorter prompts, or a model that takes more"
             )
 
 

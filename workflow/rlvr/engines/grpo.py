@@ -23,7 +23,7 @@ from rlvr import (
     tables,
     unfinished,
 )
-from rlvr.engines import checkpoints, evaluation, generate_loaded_vllm, lengths, models, reporting, training
+from rlvr.engines import checkpoints, evaluation, generate_loaded_vllm, lengths, models, reporting, room, training
 from rlvr.engines import rollouts as rollout_options
 from rlvr.engines.dynamic import Draws, DynamicTrainer
 from rlvr.engines.frozen import Frozen
@@ -76,12 +76,13 @@ def train(
         options = engine.arguments("grpo", options)
         arguments = training.on_one_device(GRPOConfig(**options, reward_weights=list(config["rewards"].values())))
         _require_a_batch(len(rows), arguments)
-        longest = lengths.require_room(
-            base, rows, arguments.max_completion_length, "grpo.trainer.max_completion_length"
+        longest = room.require(
+            base, rows, arguments.max_completion_length, "grpo.trainer.max_completion_length", room.TRAIN
         )
         if config["evaluate"]:
             most = config["evaluate"]["max_completion_tokens"]
-            longest = max(longest, lengths.require_room(base, items, most, "grpo.evaluate.max_completion_tokens"))
+            bound = "grpo.evaluate.max_completion_tokens"
+            longest = max(longest, room.require(base, items, most, bound, room.HELD_OUT))
         arguments.vllm_max_model_length = arguments.vllm_max_model_length or longest
         if arguments.use_vllm and config["max_logp_difference"] and not arguments.vllm_importance_sampling_correction:
             console.say(

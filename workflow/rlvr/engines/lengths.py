@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from transformers import AutoTokenizer
 
@@ -35,6 +34,11 @@ class Lengths:
         whole = [[*row.prompt, {"role": "assistant", "content": row.completion}] for row in rows]
         return self.conversations(whole, opened=False)
 
+    def overhead(self, conversation: list) -> int:
+        """Bytes that the chat template adds to the messages of a conversation."""
+        text = self._tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
+        return len(text.encode()) - sum(len(message["content"].encode()) for message in conversation)
+
     def conversations(self, conversations: list[list], opened: bool = True) -> list[int]:
         """Of each list of messages, tokens. opened: with the header of the answer."""
         if not conversations:
@@ -57,20 +61,3 @@ def within(base: Path, wanted: int | None) -> int:
     if not known:
         raise RlvrError(f"{base}: its config.json has no max_position_embeddings; set sft.trainer.max_length")
     return min(known)
-
-
-def require_room(base: Path, rows: Sequence[dict[str, Any]], completion: int, key: str) -> int:
-    """Longest prompt and completion together, tokens.
-
-    rows: with `key` and `prompt`. completion: most tokens of one, as the config key `key` says. Raises RlvrError naming
-    the row whose prompt leaves too little room.
-    """
-    counted = Lengths(base).conversations([row["prompt"] for row in rows])
-    longest, most = max(counted), limit(base)
-    if most and longest + completion > most:
-        row = rows[counted.index(longest)]["key"]
-        raise RlvrError(
-            f"{key}: {completion} and the {longest} tokens of the longest prompt (row {row!r}) are more than the model "
-            f"takes ({most}); lower it, or add filters: [{{tokens: {{max_prompt: {max(1, most - completion)}}}}}]"
-        )
-    return longest + completion

@@ -1,4 +1,4 @@
-"""`rlvr preflight`: would this experiment fit, before anything has run."""
+"""`rlvr preflight`: would this experiment fit, and its prompts the model, before anything has run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 def add_to(commands) -> None:
-    command = commands.add_parser("preflight", help="estimate the memory of each stage; exit 1 where it does not fit")
+    command = commands.add_parser(
+        "preflight",
+        help="estimate the memory of each stage and hold prompts against the model; exit 1 where it does not fit",
+    )
     command.add_argument("--configfile", type=Path, nargs="+", default=[Path("config/config.yaml")])
     command.add_argument("--memory", help="of a GPU to ask about, such as 16GB; without it, what this machine has")
     command.add_argument(
@@ -39,6 +42,7 @@ def _preflight(arguments: argparse.Namespace) -> int:
     from transformers.utils import logging
 
     from rlvr.engines.device import choose
+    from rlvr.memory import rows_here
     from rlvr.memory.check import Check
 
     logging.set_verbosity_error()
@@ -54,7 +58,12 @@ def _preflight(arguments: argparse.Namespace) -> int:
     if asked and (note := check.host_problem()):
         print(f"on a machine with the RAM of this one: {note}")
     print(problem or "all stages fit")
-    return 1 if problem else 0
+    notes, too_long = rows_here.lines(experiment, cut)
+    for line in notes:
+        print(line)
+    if too_long:
+        print(too_long)
+    return 1 if problem or too_long else 0
 
 
 def _named(text: str) -> Device:

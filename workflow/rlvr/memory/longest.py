@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +20,24 @@ COUNTED = 256
 
 def by_characters(path: Path, most: int = COUNTED) -> pa.Table:
     """The rows of a file with the most characters, longest first."""
-    table = tables.table(path)
-    characters = np.zeros(len(table), dtype=np.int64)
+    return largest(tables.table(path), most)
+
+
+def largest(table: pa.Table, most: int) -> pa.Table:
+    """The rows with the most characters, longest first."""
+    characters = sizes(table, pc.utf8_length)
+    return table.take(np.argsort(-characters, kind="stable")[:most]).combine_chunks()
+
+
+def sizes(table: pa.Table, measure: Callable[[pa.Array], pa.Array]) -> np.ndarray:
+    """What `measure` makes of the texts of each row's messages, added up."""
+    found = np.zeros(len(table), dtype=np.int64)
     for name in {"prompt", "completion"} & set(table.column_names):
         column = table[name].combine_chunks()
-        sizes = pc.utf8_length(column.values.field("content")).to_numpy(zero_copy_only=False)
-        before, offsets = np.concatenate([[0], np.cumsum(sizes)]), column.offsets.to_numpy()
-        characters += before[offsets[1:]] - before[offsets[:-1]]
-    return table.take(np.argsort(-characters, kind="stable")[:most]).combine_chunks()
+        each = measure(column.values.field("content")).to_numpy(zero_copy_only=False)
+        before, offsets = np.concatenate([[0], np.cumsum(each)]), column.offsets.to_numpy()
+        found += before[offsets[1:]] - before[offsets[:-1]]
+    return found
 
 
 def rows(table: pa.Table) -> list[Row]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from rlvr import comparison, trainer_options
 from rlvr.config import Config, task_options
+from rlvr.memory import demands
 
 ASSUMED_PROMPT = 256
 KEPT = (
@@ -62,6 +63,7 @@ def of(config: Config, cut: dict[str, dict[str, Any]]) -> dict[str, Any]:
         ],
         "evaluation": config.evaluation.model_dump(include={"batch_size", "max_completion_tokens"}),
         "lengths": _bounds(config),
+        "prompts": demands.of(config, cut),
         "gate": {
             **config.gate.model_dump(include={"mode", "prompts", "max_completion_tokens"}),
             "tasks": sum(task.eval != 0 for task in tasks),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr import protocol, protocol_lock, tables
-from rlvr.engines import choice, device, generation, lengths, models
+from rlvr.engines import choice, device, generation, lengths, models, room
 from rlvr.engines.decoding import Decoding
 from rlvr.protocol import Protocol
 from rlvr_plugins.manager import catalogue
@@ -18,12 +18,14 @@ def run(config: dict[str, Any], *, model: Path, data: Path, completions: Path) -
 
     With `sampled` in the config an item has as many rows, one after the other, drawn with its seed; without,
     one, greedy. With `prompt` in the config the items are put that way, else as they stand in `data`.
-    Raises RlvrError where the protocol is not that of the model's manifest.
+    Raises RlvrError where the protocol is not that of the model's manifest, or a prompt leaves a completion no room.
     """
     chosen = device.choose(config["device"])
     engine = choice.generation(config["engine"], chosen)
     rows = tables.read(data)
     prompts = _prompts(config["prompt"], rows)
+    put = [{**row, "prompt": prompt} for row, prompt in zip(rows, prompts, strict=True)]
+    room.require(model, put, config["max_completion_tokens"], "evaluation.max_completion_tokens", room.HELD_OUT)
     met = _met(config, model, data, rows)
     decoding, seed = _decoding(config)
     answers, seconds = generation.generate(engine, model, prompts, chosen, decoding, seed, title="generate")

@@ -1,4 +1,4 @@
-"""Checks before training that every stage will fit into memory."""
+"""Checks before training that every prompt leaves room in the model, and that every stage will fit into memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rlvr import console, slice_files, tables, template_check
 from rlvr.engines import device
 from rlvr.engines.lengths import Lengths
 from rlvr.errors import RlvrError
-from rlvr.memory import apart, devices, hours, longest, machine, shapes
+from rlvr.memory import apart, devices, hours, longest, machine, prompts, shapes
 from rlvr.memory import probe as probes
 from rlvr.memory.check import Check
 
@@ -26,20 +26,23 @@ def run(
     passed: Path,
     train: list[Path] | None = None,
     sft: list[Path] | None = None,
+    held_out: list[Path] | None = None,
     slices: list[Path] | None = None,
     work: Path | None = None,
     prompts: Path | None = None,
 ) -> None:
     """`estimate`: bytes of each stage by part. `probe`: what two steps of each stage took; without a probe, nothing.
 
-    `passed` says no more than that training may start. `slices`: config slices, one for each of `probes` in `config`.
-    `work`: the slice by which hours are counted; without it none are. Raises RlvrError where a stage would not fit,
-    unless `mode` says otherwise, where a probe fails, and where the chat template refuses one of `prompts`, the slice
-    with those of all arms. Without an estimate training starts.
+    Before that, holds training, SFT and held-out rows against the longest sequence that the model takes, whatever
+    `mode` says. `passed` says no more than that training may start. `slices`: config slices, one for each of `probes`
+    in `config`. `work`: the slice by which hours are counted; without it none are. Raises RlvrError where a stage would
+    not fit, unless `mode` says otherwise, where a probe fails, where a row leaves no room for its completion, and where
+    the chat template refuses one of `prompts`, the slice with those of all arms. Without an estimate training starts.
     """
     if prompts:
         template_check.require(base, template_check.of_texts(json.loads(prompts.read_text())), "base")
     data = {"train": train or [], "sft": sft or []}
+    require_room(config["prompts"], base, **data, held_out=held_out or [])
     chosen = device.choose(config["device"]).type
     estimated: dict[str, Any] = {}
     if config["mode"] != "off":
@@ -56,6 +59,17 @@ def run(
         measured = {"device": chosen, "stages": stages}
     probe.write_text(json.dumps(measured, indent=1) + "\n")
     passed.write_text("training may start\n")
+
+
+def require_room(
+    settings: dict[str, Any], base: Path, train: list[Path], sft: list[Path], held_out: list[Path]
+) -> None:
+    """Raises RlvrError naming the first row that is too long for the model; says how many demonstrations are cut."""
+    rows = prompts.Rows(base, train, sft, held_out)
+    if line := rows.problem(settings):
+        raise RlvrError(line)
+    for line in rows.cut(settings):
+        console.say(f"preflight: {line}")
 
 
 def _estimate(

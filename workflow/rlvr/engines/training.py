@@ -73,6 +73,10 @@ class Progress(TrainerCallback):
         self._context.__exit__(None, None, None)
 
 
+DIVERGED = 1e8
+"""Weights of more than this are taken for infinite: what they are multiplied with soon is."""
+
+
 @contextmanager
 def float32_adapter(model: torch.nn.Module) -> Iterator[None]:
     """Undoes what TRL's trainers do to the adapter on a 4-bit base as they are made: they turn it to bfloat16, which
@@ -108,11 +112,13 @@ def train(
     """
 
     def sealed(checkpoint: Path) -> None:
+        require_finite(trainer.model, f"{progress.title}: the weights")
         frozen.check()
         if save:
             save(checkpoint)
 
     trainer.add_callback(progress)
+    trainer.add_callback(Finite(progress.title))
     trainer.add_callback(checkpoints.Sealer(sealed))
     checkpoint = checkpoints.latest(folder) if resumable else None
     resumed = None
@@ -124,7 +130,7 @@ def train(
             load(checkpoint)
         _require_no_step_beyond(trainer, checkpoint)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    _require_finite(trainer.model, progress.title)
+    require_finite(trainer.model, f"{progress.title}: the weights")
     return {"base_weights": frozen.check(), "resumed": resumed}
 
 
@@ -140,11 +146,42 @@ def _require_no_step_beyond(trainer: Any, checkpoint: Path) -> None:
     trainer._run_epoch = run_epoch
 
 
-def _require_finite(model: torch.nn.Module, title: str) -> None:
-    """Raises RlvrError naming the first trained weights that are NaN or infinite."""
-    for name, weights in model.named_parameters():
-        if weights.requires_grad and not torch.isfinite(weights).all():
-            raise RlvrError(f"{title}: training left weights that are not finite ({name}); lower the learning rate")
+class Finite(TrainerCallback):
+    """Ends a training whose weights have diverged, at the step that did it and before they are saved or sampled from.
+
+    Raises RlvrError, with what the step before it logged.
+    """
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._rates: list[float] = []
+
+    def on_optimizer_step(self, args, state, control, optimizer=None, **kwargs):
+        self._rates = [group["lr"] for group in optimizer.param_groups]
+
+    def on_step_end(self, args, state, control, model=None, **kwargs):
+        last = state.log_history[-1] if state.log_history else {}
+        known = [f"{name} {last[name]:.3g}" for name in ("loss", "grad_norm", "reward") if last.get(name) is not None]
+        before = f"; the step before logged {', '.join(known)}" if known else ""
+        rate = f"learning rate {max(self._rates):g}"
+        require_finite(model, f"{self._title}: after step {state.global_step} ({rate}{before}) the weights")
+
+
+def require_finite(model: torch.nn.Module, what: str) -> None:
+    """Raises RlvrError naming the first trained weights that are NaN, infinite or beyond `DIVERGED`."""
+    trained = [(name, weights.detach()) for name, weights in model.named_parameters() if weights.requires_grad]
+    trained = [(name, weights) for name, weights in trained if weights.numel()]
+    if not trained:
+        return
+    norms = torch._foreach_norm([weights for _, weights in trained], float("inf"))
+    largest = torch.stack([norm.float().to(norms[0].device) for norm in norms])
+    sound = largest <= DIVERGED  # False for NaN
+    if not sound.all():
+        place = int(sound.logical_not().nonzero()[0])
+        raise RlvrError(
+            f"{what} are not usable ({trained[place][0]}: up to {largest[place].item():g}): training has diverged; "
+            "lower the learning rate; what was saved before is kept"
+        )
 
 
 RECORDED = (

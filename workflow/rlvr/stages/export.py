@@ -34,11 +34,13 @@ def run(config: dict[str, Any], *, base: Path, policy: Path, weights: Path) -> d
     """Writes the merged model, its tokenizer, its stop tokens and a note on where its card is to the folder `weights`.
 
     Merging and adding up happen in float32, so that the weights are rounded once, to the stored type. Raises RlvrError
-    where the tokenizers of base and policy are not those of the policy's protocol.
+    where the tokenizers of base and policy are not those of the policy's protocol, or where merged weights are not
+    finite.
     """
     _require_whole_weights(base)
     tokenizer = models.load_tokenizer(policy)
     model = models.merged(base, policy).to(getattr(torch, config["dtype"]))
+    _require_finite(model, policy, config["dtype"])
     met = _met(base, policy, model, tokenizer)
     model.generation_config = stopping(model, tokenizer)
     with folders.replaced(weights) as part:
@@ -82,6 +84,16 @@ def _require_whole_weights(base: Path) -> None:
             f"{base}: its weights are quantised ({method}), so that no adapter can be merged into them; allowed: the "
             "same base in 16 or 32 bits, with adapter.load_in_4bit: true to train on it in 4 bits"
         )
+
+
+def _require_finite(model: PreTrainedModel, policy: Path, dtype: str) -> None:
+    """Raises RlvrError naming the first weights that are NaN, or too large for the type that they are stored in."""
+    for name, weights in model.named_parameters():
+        if not torch.isfinite(weights).all():
+            raise RlvrError(
+                f"{policy}: merged and stored as {dtype}, its weights {name} are not finite, so that it can't be "
+                "used; allowed: export.dtype: bfloat16, or training again at a lower learning rate"
+            )
 
 
 def _require_same_prompts(tokenizer: PreTrainedTokenizerBase, weights: Path) -> None:

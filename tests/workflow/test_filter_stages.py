@@ -296,6 +296,7 @@ def test_fewer_rows_than_a_batch_are_refused_before_training(made, tmp_path):
         "rewards": {"correctness": 1.0},
         "max_failures": 0.1,
         "max_logp_difference": 0.5,
+        "max_zero_variance_steps": 100,
         "order": "shuffled",
         "dynamic": None,
         "keep_completions": None,

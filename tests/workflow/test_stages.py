@@ -32,6 +32,7 @@ GRPO = {
     "dynamic": None,
     "max_failures": 0.1,
     "max_logp_difference": 0.5,
+    "max_zero_variance_steps": 100,
     "keep_completions": None,
     "evaluate": None,
     "order": "shuffled",

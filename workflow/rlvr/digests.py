@@ -49,6 +49,7 @@ PRESENTATION = {
     "rlvr.trainer_combinations",
     "rlvr.trainer_values",
     "rlvr.unfinished",
+    "rlvr.variance",
     "rlvr_plugins",
     "rlvr_plugins.calls",
     "rlvr_plugins.hookspecs",

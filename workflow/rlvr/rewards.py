@@ -15,6 +15,7 @@ from rlvr import tables
 from rlvr.errors import RlvrError
 from rlvr.growing import Growing
 from rlvr.patience import watched
+from rlvr.variance import Variance
 from rlvr_plugins import Sample
 from rlvr_plugins.guard import Judge, Outcome, Rewarder, failure_of
 from rlvr_plugins.manager import catalogue
@@ -51,6 +52,7 @@ class Scorer:
     prefix: `(prompt) -> str`, what the generation prompt has already said of the completion, which verifiers and
         rewards see before what was sampled; None: nothing.
     log: gets a row of `schema` a completion; None: nothing is kept.
+    variance: gets the rewards of each batch; None: nothing watches them.
     keep: most completions of a step that are kept, the first ones in whole groups of `group`; None: all.
     sampled: completions so far, kept or not. latest: the rows of the latest batch.
     """
@@ -65,6 +67,7 @@ class Scorer:
         keep: int | None = None,
         group: int = 1,
         prefix: Callable[[Sequence[Mapping[str, str]]], str] | None = None,
+        variance: Variance | None = None,
     ) -> None:
         self._prefix = prefix
         self._rewarders = [Rewarder(catalogue().reward(name)) for name in names]
@@ -72,6 +75,7 @@ class Scorer:
         self.sampled = 0
         self.latest: list[dict[str, Any]] = []
         self._log = log
+        self._variance = variance
         self._keep = keep
         self._group = group
         self._step = -1
@@ -94,6 +98,7 @@ class Scorer:
         self._put_away()
         parts = self._log.mark() if self._log else {}
         state = {"sampled": self.sampled, "asked": self._asked, "failed": self._failed, "parts": parts}
+        state["variance"] = self._variance.state() if self._variance else None
         path.write_text(json.dumps(state))
 
     def load(self, path: Path) -> None:
@@ -101,6 +106,8 @@ class Scorer:
         state = json.loads(path.read_text())
         self.sampled, self.latest, self._kept = state["sampled"], [], 0
         self._asked, self._failed = Counter(state["asked"]), Counter(state["failed"])
+        if self._variance:
+            self._variance.restore(state["variance"])
         if self._log:
             self._log.cut(state["parts"])
 
@@ -144,10 +151,23 @@ class Scorer:
             with watched("reward", rewarder.reward):
                 outcomes = rewarder.score(self._samples)
             self._record(name, outcomes, log)
+            if rewarder is self._rewarders[-1]:
+                self._compare(log)
             return [outcome.value for outcome in outcomes]
 
         score.__name__ = name
         return score
+
+    def _compare(self, log: Callable[[str, float], None]) -> None:
+        """Looks at the latest batch once it has all its rewards."""
+        names = [rewarder.reward.name for rewarder in self._rewarders]
+        rewards = {name: [row[f"rewards/{name}"] for row in self.latest] for name in names}
+        unrewarded = sum(all(value is None for value in values) for values in zip(*rewards.values(), strict=True))
+        if unrewarded:
+            log("completions/no_reward_applied", unrewarded / len(self.latest))
+        whole_groups = len(self.latest) % self._group == 0  # not where processes share a group
+        if self._variance and whole_groups:
+            self._variance.add(self._step, rewards)
 
     def _judge(self, texts, completion_ids, tasks, keys, examples, step: int) -> None:
         items = [tables.to_example(key, example) for key, example in zip(keys, examples, strict=True)]

@@ -215,6 +215,11 @@ class Grpo(Variant):
         description="Training stops where the log-probabilities of sampled tokens differ by more between what sampled "
         "and what trains, as a mean over a step: stale or wrong weights; null: never.",
     )
+    max_zero_variance_steps: Count | None = Field(
+        100,
+        description="Training stops after so many steps in a row in which all completions of each prompt earned the "
+        "same, or no reward applied: nothing is learned from them; said after 10; null: never.",
+    )
     evaluate: Evaluate | None = Field(
         None, description="pass@k while training; null: none. Choosing a step or setting by it is choosing on the test."
     )

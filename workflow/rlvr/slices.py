@@ -59,6 +59,7 @@ def grpo_variant(config: Config, name: str) -> dict[str, Any]:
         "dynamic": dynamic and dynamic.model_dump(),
         "max_failures": config.grpo.max_failures,
         "max_logp_difference": config.grpo.max_logp_difference,
+        "max_zero_variance_steps": config.grpo.max_zero_variance_steps,
         "keep_completions": config.grpo.keep_completions,
         "order": variant.order or config.grpo.order,
     }

@@ -34,6 +34,7 @@ from rlvr.growing import Growing
 from rlvr.memory import machine, vllm_share
 from rlvr.protocol import Decoding
 from rlvr.rewards import Scorer, schema
+from rlvr.variance import Variance
 
 
 def train(
@@ -61,7 +62,8 @@ def train(
     items = tables.read_all(held_out) if config["evaluate"] else []
     verifiers = {name: digests.verifier(name) for name in sorted({row["task"] for row in [*rows, *items]})}
     inputs = [provenance.contents(path) for path in (base, *([sft] if sft else []), *data, *held_out)]
-    decisive = {name: value for name, value in config.items() if name not in ("max_failures", "max_logp_difference")}
+    bounds = ("max_failures", "max_logp_difference", "max_zero_variance_steps")
+    decisive = {name: value for name, value in config.items() if name not in bounds}
     engines = [engine.__name__, rollouts, *([digests.part("evaluation")] if config["evaluate"] else [])]
     key = checkpoints.key("grpo", config=decisive, inputs=inputs, rewards=rewards, verifiers=verifiers, engines=engines)
     folders.require_replaceable(policy)
@@ -107,8 +109,10 @@ def train(
         model, fresh_adapter = load(engine, request)
         ends = set(models.end_tokens(model, tokenizer))
         log = Growing(folder / "sampled", schema(list(config["rewards"])))
+        variance = Variance(config["rewards"], arguments.num_generations, config["max_zero_variance_steps"])
         keeping = {"log": log, "keep": config["keep_completions"], "group": arguments.num_generations}
         keeping["prefix"] = chat_template.Prefixes(tokenizer).of
+        keeping["variance"] = variance
         scorer = Scorer(list(config["rewards"]), ends, config["max_failures"], config["seed"], **keeping)
         dynamic = config["dynamic"]
         draws = Draws(rows, config["seed"], dynamic["rest"]) if dynamic else None
@@ -156,6 +160,7 @@ def train(
                 load=lambda checkpoint: [part.load(checkpoint / name) for part, name in kept],
                 resume=partial(_resume, trainer, len(rows)),
             )
+            variance.finish(trainer.state.global_step)
         except RlvrError as error:
             sampled = folder / completions.name
             scorer.write(sampled)

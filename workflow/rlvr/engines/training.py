@@ -65,12 +65,17 @@ class Progress(TrainerCallback):
         self._bar.update(1)
 
     def on_log(self, args, state, control, logs=None, **kwargs):
-        values = {short: f"{logs[key]:.3g}" for key, short in self.shown.items() if key in (logs or {})}
+        values = {short: _shown(logs[key]) for key, short in self.shown.items() if key in (logs or {})}
         if values:
             self._bar.set_postfix(values, refresh=False)
 
     def on_train_end(self, args, state, control, **kwargs):
         self._context.__exit__(None, None, None)
+
+
+def _shown(value: float | None) -> str:
+    """A metric; TRL logs None for a mean over nothing, as of rewards of which none applied."""
+    return "none applied" if value is None else f"{value:.3g}"
 
 
 DIVERGED = 1e8
@@ -210,4 +215,6 @@ def write_metrics(trainer: Any, path: Path) -> None:
     """One row a logged step, the columns as TRL names them, in one order whether the run was resumed or not."""
     rows = [entry for entry in trainer.state.log_history if "train_runtime" not in entry]
     frame = pd.DataFrame(rows) if rows else pd.DataFrame({"step": pd.Series(dtype="int64")})
+    unknown = [name for name in frame if frame[name].isna().all()]
+    frame = frame.astype(dict.fromkeys(unknown, "float64"))  # of type object, which no reader takes for numbers
     frame[sorted(frame.columns)].to_parquet(path, index=False)

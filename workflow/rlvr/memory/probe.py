@@ -136,6 +136,7 @@ def shortened(kind: str, slice_: dict[str, Any]) -> dict[str, Any]:
     given = json.loads(given) if isinstance(given, str) else given
     trainer["generation_kwargs"] = {**given, least: longest_}
     without = {"dynamic": None, "evaluate": None, "order": "shuffled", "max_failures": 1.0}
+    without["max_zero_variance_steps"] = None
     return {**slice_, **without, "trainer": trainer}
 
 

@@ -57,7 +57,7 @@ def stage(folder: Path, name: str, source: Path, threads: int) -> tuple[Path, di
     out = folder / name
     out.mkdir()
     step = {"task": TASK, "step": name, "filter": name, "options": STEPS[name], "splits": ["train"]}
-    (out / "slice.json").write_text(json.dumps(step))
+    (out / "slice.json").write_text(json.dumps(step), encoding="utf-8")
     outputs = {"train": "train.parquet", "sft": "sft.parquet", "dropped": "dropped.parquet", "stats": "stats.json"}
     command = [sys.executable, "-m", "rlvr", "filter", "--config", out / "slice.json"]
     command += ["--base", folder / "base", "--evaluation", folder / "eval.parquet"]
@@ -65,7 +65,7 @@ def stage(folder: Path, name: str, source: Path, threads: int) -> tuple[Path, di
     command += [part for key, file in outputs.items() for part in (f"--{key}", out / file)]
     env = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     subprocess.run([*map(str, command), "--manifest", out / "manifest.json"], check=True, env=env)
-    return out, json.loads((out / "manifest.json").read_text())
+    return out, json.loads((out / "manifest.json").read_text(encoding="utf-8"))
 
 
 def naive(folder: Path) -> dict[str, float]:

@@ -33,7 +33,7 @@ def run(command: list[str], folder: Path) -> tuple[str, float]:
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     env["PYTHONPATH"] = f"{folder / 'workflow'}:{folder}"
     start = time.perf_counter()
-    result = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+    result = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, encoding="utf-8")
     if result.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{result.stdout[-2000:]}{result.stderr[-2000:]}")
     return result.stdout, time.perf_counter() - start

@@ -104,12 +104,12 @@ def line(name: str, tier: int) -> str:
 
 
 def main() -> int:
-    before, _, rest = PAGE.read_text().partition(FIRST)
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(FIRST)
     there, _, after = rest.partition(LAST)
     wanted = f"\n\n{table()}\n"
     if "--check" in sys.argv[1:]:
         return int(there != wanted)
-    PAGE.write_text(f"{before}{FIRST}{wanted}{LAST}{after}")
+    PAGE.write_text(f"{before}{FIRST}{wanted}{LAST}{after}", encoding="utf-8")
     return 0
 
 

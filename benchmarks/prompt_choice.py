@@ -46,14 +46,14 @@ def configured(default: dict, name: str, seed: int) -> dict:
 
 def run(folder: Path, config: dict) -> dict[str, float]:
     file = folder / f"{config['experiment']}.yaml"
-    file.write_text(yaml.safe_dump(config, sort_keys=False))
+    file.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     cache = folder / "cache"
     cache.mkdir(exist_ok=True)
     env = {**os.environ, "OMP_NUM_THREADS": "1", "SNAKEMAKE_OUTPUT_CACHE": str(cache)}
     env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
     env["PYTHONPATH"] = f"{folder / 'workflow'}:{folder}"
     command = ["snakemake", "--cache", "sft", "--cores", "1", "--configfile", str(file)]
-    result = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+    result = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, encoding="utf-8")
     if result.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{result.stdout[-2000:]}{result.stderr[-2000:]}")
     return measured(folder / "results" / config["experiment"])
@@ -66,7 +66,7 @@ def measured(results: Path) -> dict[str, float]:
     return {
         "sft": 100 * table["strict"]["sft"],
         "grpo": 100 * table["strict"]["grpo"],
-        **runs.measured(policy, json.loads((policy / "manifest.json").read_text())),
+        **runs.measured(policy, json.loads((policy / "manifest.json").read_text(encoding="utf-8"))),
         "seconds": sum(jobs.get(stage, 0.0) for stage in ("rollouts", "select", "grpo")),
     }
 

@@ -64,7 +64,7 @@ def fill(folder: Path) -> None:
             }
         tables.write(file, rows, tables.ANSWER)
         manifest = file.with_name(provenance.NAME)
-        content = json.loads(manifest.read_text())
+        content = json.loads(manifest.read_text(encoding="utf-8"))
         kept = {key: value for key, value in content.items() if key not in ("files", provenance.OWN)}
         provenance.write_manifest(manifest, [file], kept)
 
@@ -74,7 +74,7 @@ def prepare(folder: Path, paths: dict[str, str]) -> None:
     if (folder / "results").is_dir():
         return
     copy(folder)
-    (folder / "config/config.yaml").write_text(yaml.safe_dump(experiment(paths)))
+    (folder / "config/config.yaml").write_text(yaml.safe_dump(experiment(paths)), encoding="utf-8")
     run(["snakemake", "--cores", "1"], folder)
     fill(folder / "results/rescore")
 
@@ -94,7 +94,7 @@ def measure(folder: Path) -> None:
     _, seconds, computed = measured([*rlvr, "rescore"], folder)
     completions = sum(pq.read_metadata(file).num_rows for file in results.glob("eval/**/completions.parquet"))
     for manifest in [*sorted(results.glob("eval/**/scores.manifest.json")), results / "report/manifest.json"]:
-        took = json.loads(manifest.read_text())["seconds"]
+        took = json.loads(manifest.read_text(encoding="utf-8"))["seconds"]
         name = manifest.relative_to(results).parent
         print(f"{name!s:40} {took['start']:6.1f} s starting {took['work']:6.1f} s work")
     print(

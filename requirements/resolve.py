@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
         return 1
     if arguments:
         for name, head in HEADS.items():
-            (HERE / name).write_text(head + "".join(f"{line}\n" for line in sorted(wanted[name])))
+            (HERE / name).write_text(head + "".join(f"{line}\n" for line in sorted(wanted[name])), encoding="utf-8")
         return 0
     problems = []
     for name in HEADS:
@@ -91,27 +91,30 @@ def _resolve(inputs: tuple[str, ...], held: set[str], strict: bool) -> set[str]:
 def _resolve_on(python: str, inputs: tuple[str, ...], held: set[str], strict: bool) -> set[str]:
     with tempfile.TemporaryDirectory() as folder:
         kept = Path(folder) / "held.txt"
-        kept.write_text("\n".join(sorted(held)))
+        kept.write_text("\n".join(sorted(held)), encoding="utf-8")
         command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-config", "--no-python-downloads"]
         command += ["--python", sys.executable, "--python-version", python, "--python-platform", PLATFORM]
         command += ["--no-header", "--no-annotate", "--constraint" if strict else "--output-file", str(kept), *inputs]
-        done = subprocess.run(command, cwd=HERE, env=_index(), capture_output=True, text=True)
+        done = subprocess.run(command, cwd=HERE, env=_index(), capture_output=True, text=True, encoding="utf-8")
         if done.returncode:
             raise Unsolvable(f"Python {python}: {done.stderr.strip()}")
-        return set(_pins(done.stdout if strict else kept.read_text()))
+        return set(_pins(done.stdout if strict else kept.read_text(encoding="utf-8")))
 
 
 def _index() -> dict[str, str]:
     if "UV_DEFAULT_INDEX" in os.environ:
         return dict(os.environ)
     command = [sys.executable, "-m", "pip", "config", "get", "global.index-url"]
-    url = os.environ.get("PIP_INDEX_URL") or subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    url = (
+        os.environ.get("PIP_INDEX_URL")
+        or subprocess.run(command, capture_output=True, text=True, encoding="utf-8").stdout.strip()
+    )
     return os.environ | ({"UV_DEFAULT_INDEX": url} if url else {})
 
 
 def _lines(name: str) -> set[str]:
     path = HERE / name
-    return set(_pins(path.read_text())) if path.is_file() else set()
+    return set(_pins(path.read_text(encoding="utf-8"))) if path.is_file() else set()
 
 
 def _pins(text: str) -> list[str]:

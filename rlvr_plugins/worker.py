@@ -21,7 +21,7 @@ FILE_MIB = 1024
 
 
 def main(kind: str, name: str, memory_mib: str, parent: str, measured: str = "") -> None:
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     questions = os.fdopen(os.dup(0), "r", encoding="utf-8")
     os.dup2(2, 1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -76,7 +76,7 @@ def _limit(memory_mib: int) -> None:
     """
     status = Path("/proc/self/statm")
     if status.is_file():
-        held = int(status.read_text().split()[0]) * resource.getpagesize()
+        held = int(status.read_text(encoding="utf-8").split()[0]) * resource.getpagesize()
         _lower(resource.RLIMIT_AS, held + memory_mib * 1024 * 1024)
         _lower(resource.RLIMIT_NPROC, _threads_of_user() + MORE_THREADS)
     _lower(resource.RLIMIT_FSIZE, FILE_MIB * 1024 * 1024)

@@ -115,7 +115,7 @@ def cached_commit(kind: str, repository: str, revision: str) -> str | None:
 
     folder = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repository, repo_type=kind)
     try:
-        commit = (folder / "refs" / revision).read_text().strip()
+        commit = (folder / "refs" / revision).read_text(encoding="utf-8").strip()
     except (OSError, ValueError):
         return None
     return commit if is_commit(commit) and (folder / "snapshots" / commit).is_dir() else None

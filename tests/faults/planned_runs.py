@@ -43,7 +43,7 @@ def make(executor: Executor, job) -> None:
             file.mkdir(parents=True)
             file = file / "file"
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(str(next(content)))
+        file.write_text(str(next(content)), encoding="utf-8")
     ran.append(job.rule.name)
     info = SubmittedJobInfo(job=job)
     executor.report_job_submission(info)
@@ -79,7 +79,7 @@ def restore(name: str) -> None:
 
 
 def write(config: dict) -> None:
-    Path("config/config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    Path("config/config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
 
 
 def edited(names: list[str]):

@@ -67,9 +67,9 @@ def refused(*arguments: str) -> str:
 
 def rewritten(manifest: Path, **changes) -> None:
     """Writes a manifest anew, with its own digest, as if these facts had been recorded."""
-    content = {**json.loads(manifest.read_text()), **changes}
+    content = {**json.loads(manifest.read_text(encoding="utf-8")), **changes}
     content[provenance.OWN] = provenance.own_digest(content)
-    manifest.write_text(json.dumps(content))
+    manifest.write_text(json.dumps(content), encoding="utf-8")
 
 
 def test_results_without_a_record_are_idle_once_they_are_adopted(clone):
@@ -120,17 +120,19 @@ def test_every_folder_that_was_not_pulled_is_refused_by_name(clone):
 
 def test_an_edited_manifest_is_refused_by_name(clone):
     manifest = DAPO / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"threads": "1"', '"threads": "2"'))
+    manifest.write_text(
+        manifest.read_text(encoding="utf-8").replace('"threads": "1"', '"threads": "2"'), encoding="utf-8"
+    )
     assert f"{manifest}: was edited" in refused()
-    manifest.write_text("{")
+    manifest.write_text("{", encoding="utf-8")
     assert f"{manifest} is damaged" in refused()
 
 
 def test_a_config_slice_that_its_result_was_not_made_with_is_refused_by_name(clone):
     slice_ = RESULTS / "config/sft.json"
-    slice_.write_text(slice_.read_text().replace('"seed": 0', '"seed": 1'))
+    slice_.write_text(slice_.read_text(encoding="utf-8").replace('"seed": 0', '"seed": 1'), encoding="utf-8")
     assert f"{slice_}: is not what results/micro/sft/manifest.json was made with" in refused()
-    slice_.write_text("{")
+    slice_.write_text("{", encoding="utf-8")
     assert f"{slice_}: is not what" in refused()
 
 
@@ -151,7 +153,7 @@ def test_a_manifest_of_another_shape_is_one_line(clone):
 
 def test_a_manifest_that_leaves_a_file_out_is_refused(clone):
     manifest = DAPO / "manifest.json"
-    files = json.loads(manifest.read_text())["files"]
+    files = json.loads(manifest.read_text(encoding="utf-8"))["files"]
     del files["metrics.parquet"]
     rewritten(manifest, files=files)
     assert f"{manifest}: does not list metrics.parquet" in refused()
@@ -159,7 +161,7 @@ def test_a_manifest_that_leaves_a_file_out_is_refused(clone):
 
 def test_results_that_were_made_from_others_are_refused(clone):
     manifest = RESULTS / "sft/manifest.json"
-    facts = json.loads(manifest.read_text())["inputs"]
+    facts = json.loads(manifest.read_text(encoding="utf-8"))["inputs"]
     rewritten(manifest, inputs={name: "0" * 64 if recorded else None for name, recorded in facts.items()})
     said = refused()
     assert f"{manifest}: made from another version of results/micro/" in said and "(000000000000, now " in said
@@ -198,7 +200,7 @@ def test_what_other_code_made_is_named_and_runs_again(clone, monkeypatch, kind, 
 
 def test_what_other_versions_made_runs_again(clone):
     manifest = RESULTS / "sft/manifest.json"
-    versions = json.loads(manifest.read_text())["versions"]
+    versions = json.loads(manifest.read_text(encoding="utf-8"))["versions"]
     rewritten(manifest, versions={**versions, "trl": "1.0.0"})
     assert "results/micro/sft: runs again, made with trl 1.0.0 (now " in adopt.run([])
     assert "sft" in left() and "preflight" not in left()
@@ -221,7 +223,7 @@ def test_a_manifest_holds_every_digest_by_which_its_job_runs_again(tmp_path):
 
 def test_a_checkout_that_runs_or_holds_nothing_is_one_line(clone, capsys, tmp_path):
     Path(".snakemake/locks").mkdir(parents=True)
-    Path(".snakemake/locks/0.input.lock").write_text("")
+    Path(".snakemake/locks/0.input.lock").write_text("", encoding="utf-8")
     with pytest.raises(RlvrError, match="another snakemake runs in this folder"):
         adopt.run([])
     os.chdir(tmp_path)
@@ -237,7 +239,9 @@ def command(folder: Path, *words: str) -> str:
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     author = {f"GIT_{who}_{what}": "a@b.c" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     env = {**os.environ, **author, "PATH": path}
-    done = subprocess.run(words, cwd=folder, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    done = subprocess.run(
+        words, cwd=folder, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
+    )
     assert done.returncode == 0, done.stdout
     return done.stdout
 
@@ -269,9 +273,9 @@ def test_clones_of_today_and_of_an_old_commit_are_adopted(after_run):
         assert said.endswith("snakemake has nothing to do\n"), said
         assert NOTHING in snakemake(clone, "--dry-run").stdout
         assert "up to date" in command(clone, "dvc", "status")
-        assert "samples: 2" in (clone / "config/config.yaml").read_text() or checkout == ["HEAD~1"]
+        assert "samples: 2" in (clone / "config/config.yaml").read_text(encoding="utf-8") or checkout == ["HEAD~1"]
     reward = clone / "rlvr_plugins/rewards/format.py"
-    reward.write_text(reward.read_text().replace("1.0 if sample", "0.9 if sample"))
+    reward.write_text(reward.read_text(encoding="utf-8").replace("1.0 if sample", "0.9 if sample"), encoding="utf-8")
     shutil.rmtree(clone / ".snakemake")
     said = command(clone, sys.executable, "-m", "rlvr", "adopt")
     assert said.count("made by other code of reward/format") == 2, (

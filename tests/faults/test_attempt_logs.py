@@ -24,7 +24,7 @@ def stage(tmp_path, monkeypatch):
     def run(does) -> int:
         log.unlink(missing_ok=True)
         monkeypatch.setattr(cli, "_execute", lambda name, arguments: does())
-        (tmp_path / "config.json").write_text("{}")
+        (tmp_path / "config.json").write_text("{}", encoding="utf-8")
         files = [f"--{name}={name}" for name in ("data", "completions", "scores")]
         return cli.main(
             [
@@ -56,8 +56,8 @@ def says(text: str, raises: BaseException | None = None):
 def test_the_log_of_a_failed_attempt_survives_the_next_one_which_names_it(stage, capfd, error):
     assert stage(says("first", error)) != 0
     assert stage(says("second")) == 0
-    assert "first" in stage.log.with_name("score.log.1").read_text()
-    assert "second" in stage.log.read_text()
+    assert "first" in stage.log.with_name("score.log.1").read_text(encoding="utf-8")
+    assert "second" in stage.log.read_text(encoding="utf-8")
     assert f"score: x; the log before: {stage.log}.1\n" in capfd.readouterr().err
     assert sorted(file.name for file in stage.log.parent.iterdir()) == ["score.log", "score.log.1"]
 
@@ -65,7 +65,7 @@ def test_the_log_of_a_failed_attempt_survives_the_next_one_which_names_it(stage,
 def test_the_line_of_a_failure_names_a_log_that_stays_there(stage, capfd):
     assert stage(says("first", ValueError("broken"))) == 1
     assert f"rlvr score: ValueError: broken; log: {stage.log}.1\n" in capfd.readouterr().err
-    assert "first" in stage.log.read_text(), "Snakemake names this one"
+    assert "first" in stage.log.read_text(encoding="utf-8"), "Snakemake names this one"
 
 
 def test_the_last_few_are_kept(stage):
@@ -75,7 +75,7 @@ def test_the_last_few_are_kept(stage):
     assert kept == {"score.log", *(f"score.log.{number}" for number in range(4, 9))}
     assert len(kept) == attempt_logs.KEPT + 1
     assert stage(says("done")) == 0
-    assert "attempt 8" in stage.log.with_name("score.log.8").read_text()
+    assert "attempt 8" in stage.log.with_name("score.log.8").read_text(encoding="utf-8")
 
 
 def test_the_log_of_a_killed_attempt_survives(tmp_path):
@@ -90,17 +90,20 @@ def test_the_log_of_a_killed_attempt_survives(tmp_path):
     assert subprocess.run([sys.executable, "-c", program, str(log)]).returncode == -signal.SIGKILL
     log.unlink()
     file = attempt_logs.start(log)
-    assert "before the kill" in attempt_logs.earlier(log, file).read_text()
+    assert "before the kill" in attempt_logs.earlier(log, file).read_text(encoding="utf-8")
 
 
 def test_a_log_that_a_run_by_hand_left_is_not_overwritten(tmp_path):
     log = tmp_path / "mine.log"
-    log.write_text("of an earlier release")
+    log.write_text("of an earlier release", encoding="utf-8")
     file = attempt_logs.start(log)
-    assert attempt_logs.earlier(log, file).read_text() == "of an earlier release"
-    file.write_text("new")
+    assert attempt_logs.earlier(log, file).read_text(encoding="utf-8") == "of an earlier release"
+    file.write_text("new", encoding="utf-8")
     attempt_logs.succeeded(log, file)
-    assert log.read_text() == "new" and attempt_logs.earlier(log, log).read_text() == "of an earlier release"
+    assert (
+        log.read_text(encoding="utf-8") == "new"
+        and attempt_logs.earlier(log, log).read_text(encoding="utf-8") == "of an earlier release"
+    )
 
 
 def test_a_file_system_without_hard_links_keeps_logs_too(tmp_path, monkeypatch):
@@ -110,13 +113,17 @@ def test_a_file_system_without_hard_links_keeps_logs_too(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "link", refuses)
     log = tmp_path / "a.log"
     first = attempt_logs.start(log)
-    first.write_text("first")
-    assert log.read_text() == "first"
+    first.write_text("first", encoding="utf-8")
+    assert log.read_text(encoding="utf-8") == "first"
     log.unlink()
     second = attempt_logs.start(log)
-    second.write_text("second")
+    second.write_text("second", encoding="utf-8")
     attempt_logs.succeeded(log, second)
-    assert (log.read_text(), first.read_text(), log.is_symlink()) == ("second", "first", False)
+    assert (log.read_text(encoding="utf-8"), first.read_text(encoding="utf-8"), log.is_symlink()) == (
+        "second",
+        "first",
+        False,
+    )
 
 
 def test_what_is_no_file_is_left_where_it_is(tmp_path):

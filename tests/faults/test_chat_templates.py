@@ -63,7 +63,7 @@ def rows(made):
 def with_template(made, folder: Path, text: str) -> Path:
     """A copy of the tiny model with another template."""
     shutil.copytree(made.base, folder)
-    (folder / "chat_template.jinja").write_text(text)
+    (folder / "chat_template.jinja").write_text(text, encoding="utf-8")
     return folder
 
 
@@ -148,10 +148,10 @@ def test_the_prompts_of_all_arms_are_tried_before_training(made, tmp_path):
     """Training without a system prompt, one arm with one, under a template that refuses it."""
     silent = {**MICRO["tasks"]["countdown"], "system_prompt": "", "prompts": {"base": {"system_prompt": "Add."}}}
     file = tmp_path / "experiment.yaml"
-    file.write_text(json.dumps({**MICRO, "tasks": {"countdown": silent}}))
+    file.write_text(json.dumps({**MICRO, "tasks": {"countdown": silent}}), encoding="utf-8")
     cut = slices.of(experiment_config.load([file]))
     prompts = tmp_path / "prompts.json"
-    prompts.write_text(json.dumps(cut["prompts"]))
+    prompts.write_text(json.dumps(cut["prompts"]), encoding="utf-8")
     outputs = {name: tmp_path / name for name in ("estimate", "probe", "passed")}
     config = {**cut["preflight"], "mode": "off"}
     refusing = with_template(made, tmp_path / "model", NO_SYSTEM)

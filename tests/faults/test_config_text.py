@@ -61,7 +61,7 @@ HOSTILE = {
 @pytest.mark.parametrize("within", ["a file", "--config"])
 def test_what_no_config_means_is_one_line_at_once(tmp_path, text, within):
     file, started = tmp_path / "x.yaml", time.process_time()
-    file.write_text(text if within == "a file" else GOOD)
+    file.write_text(text if within == "a file" else GOOD, encoding="utf-8")
     given = text if text.startswith("{") or "\n" in text else f"{{{text}}}"
     more = [] if within == "a file" else [f"export={given}"]
     with pytest.raises(RlvrError) as raised:
@@ -93,13 +93,13 @@ def test_what_no_config_means_is_one_line_at_once(tmp_path, text, within):
 )
 def test_a_number_that_yaml_reads_as_another_is_refused_with_its_key(tmp_path, written, expected):
     file = tmp_path / "x.yaml"
-    file.write_text(GOOD.replace("max_steps: 2", f"max_steps: {written}"))
-    number = file.read_text().partition(f"max_steps: {written}")[0].count("\n") + 1
+    file.write_text(GOOD.replace("max_steps: 2", f"max_steps: {written}"), encoding="utf-8")
+    number = file.read_text(encoding="utf-8").partition(f"max_steps: {written}")[0].count("\n") + 1
     with pytest.raises(RlvrError) as raised:
         config.read([file])
     assert str(raised.value).startswith(f"{file}, line {number}: grpo.trainer.max_steps: {written} is not possible, ")
     assert expected in str(raised.value)
-    file.write_text(GOOD)
+    file.write_text(GOOD, encoding="utf-8")
     said = f"--config grpo, line 1: trainer.max_steps: {written} is not possible"
     with pytest.raises(RlvrError, match=re.escape(said)):
         config.read([file], [f"grpo={{trainer: {{max_steps: {written}}}}}"])
@@ -134,7 +134,7 @@ def test_few_aliases_and_merge_keys_are_read():
 
 def test_quotes_on_the_command_line_are_kept(tmp_path):
     file = tmp_path / "x.yaml"
-    file.write_text(GOOD)
+    file.write_text(GOOD, encoding="utf-8")
     loaded = config.read([file], ["sft={trainer: {save_strategy: 'no'}}", "sft={trainer: {max_steps: 2}}", "seed=7"])
     assert loaded.sft.trainer["save_strategy"] == "no" and loaded.sft.trainer["max_steps"] == 2 and loaded.seed == 7
 
@@ -150,7 +150,7 @@ def test_a_huge_value_is_shortened(tmp_path, path):
         node = node[parent]
     node[last] = "x\x1b[31m" * 20_000
     file = tmp_path / "x.yaml"
-    file.write_text(yaml.safe_dump(content))
+    file.write_text(yaml.safe_dump(content), encoding="utf-8")
     with pytest.raises(RlvrError) as raised:
         config.read([file])
     assert f"x.yaml: {path}: " in str(raised.value) and len(str(raised.value)) < 700 and "\x1b" not in str(raised.value)
@@ -158,7 +158,7 @@ def test_a_huge_value_is_shortened(tmp_path, path):
 
 def test_thousands_of_mistakes_are_counted(tmp_path):
     file = tmp_path / "x.yaml"
-    file.write_text(GOOD + "".join(f'"\\e[31m{number}": 1\n' for number in range(3000)))
+    file.write_text(GOOD + "".join(f'"\\e[31m{number}": 1\n' for number in range(3000)), encoding="utf-8")
     with pytest.raises(RlvrError) as raised:
         config.read([file])
     lines = str(raised.value).splitlines()
@@ -181,8 +181,10 @@ def bare(tmp_path_factory) -> Path:
     ids=["bomb", "nested", "octal", "code"],
 )
 def test_snakemake_ends_before_it_reads_them_itself(bare, arguments, expected):
-    (bare / "bomb.yaml").write_text(HOSTILE["a list that doubles 26 times"])
-    (bare / "templated.yaml").write_text("__use_yte__: true\nexperiment: ?open('ran', 'w').write('x')\n")
+    (bare / "bomb.yaml").write_text(HOSTILE["a list that doubles 26 times"], encoding="utf-8")
+    (bare / "templated.yaml").write_text(
+        "__use_yte__: true\nexperiment: ?open('ran', 'w').write('x')\n", encoding="utf-8"
+    )
     result = snakemake(bare, "--dry-run", *arguments, check=False)
     lines = [line for line in result.stdout.splitlines() if not line.startswith("Using workflow specific profile")]
     assert result.returncode != 0 and len(lines) == 1 and lines[0].startswith(expected)
@@ -190,5 +192,5 @@ def test_snakemake_ends_before_it_reads_them_itself(bare, arguments, expected):
 
 
 def test_the_bounds_hold_without_the_package():
-    source = Path(yaml_bounds.__file__).read_text()
+    source = Path(yaml_bounds.__file__).read_text(encoding="utf-8")
     assert "rlvr" not in re.sub(r'""".*?"""', "", source, flags=re.DOTALL), "the profile runs this file alone"

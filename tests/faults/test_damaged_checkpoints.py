@@ -26,8 +26,8 @@ def seal(folder: Path, step: int) -> Path:
 def list_outside(checkpoint: Path) -> None:
     other = checkpoint.parent / "other"
     other.touch()
-    sealed = json.loads((checkpoint / SEAL).read_text())
-    (checkpoint / SEAL).write_text(json.dumps(sealed | {"../other": provenance.sha256(other)}))
+    sealed = json.loads((checkpoint / SEAL).read_text(encoding="utf-8"))
+    (checkpoint / SEAL).write_text(json.dumps(sealed | {"../other": provenance.sha256(other)}), encoding="utf-8")
 
 
 def write_seal(content: bytes):
@@ -118,7 +118,7 @@ def test_a_file_and_a_broken_link_of_the_name_of_a_checkpoint_are_out_of_the_tra
 
 def test_without_a_sound_checkpoint_training_starts_over(tmp_path):
     assert checkpoints.latest(tmp_path) is None
-    (seal(tmp_path, 5) / SEAL).write_text("[]")
+    (seal(tmp_path, 5) / SEAL).write_text("[]", encoding="utf-8")
     assert checkpoints.latest(tmp_path) is None
 
 

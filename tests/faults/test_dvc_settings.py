@@ -22,7 +22,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / layer).mkdir()
         monkeypatch.setenv(f"DVC_{layer}_CONFIG_DIR", str(tmp_path / layer))
     (tmp_path / "project" / ".dvc").mkdir(parents=True)
-    (tmp_path / "project" / ".dvc" / "config").write_text("[core]\n    analytics = false\n")
+    (tmp_path / "project" / ".dvc" / "config").write_text("[core]\n    analytics = false\n", encoding="utf-8")
     return tmp_path / "project"
 
 
@@ -40,7 +40,7 @@ def refused(folder: Path) -> str:
 def test_links_are_refused_in_every_layer_and_spelling(project, layer, value):
     file = project.parent / layer
     dvc_settings.check(project)
-    file.write_text(f"[Cache]\n    TYPE = {value}\n")
+    file.write_text(f"[Cache]\n    TYPE = {value}\n", encoding="utf-8")
     kind = "symlink" if "symlink" in value else "hardlink"
     assert refused(project) == f"{file}: cache.type {kind} can leave a stale report; allowed: reflink, copy"
 
@@ -56,15 +56,16 @@ def test_what_dvc_itself_wrote_is_refused_and_what_it_lays_over_it_is_not(projec
 
 def test_a_cache_that_is_set_up_as_a_remote_is_refused(project):
     (project / ".dvc/config").write_text(
-        "[cache]\n    local = near\n    type = copy\n['remote \"near\"']\n    url = /near\n    type = symlink\n"
+        "[cache]\n    local = near\n    type = copy\n['remote \"near\"']\n    url = /near\n    type = symlink\n",
+        encoding="utf-8",
     )
     assert "cache.type symlink" in refused(project)
-    (project / ".dvc/config").write_text("['remote \"near\"']\n    url = /near\n    type = symlink\n")
+    (project / ".dvc/config").write_text("['remote \"near\"']\n    url = /near\n    type = symlink\n", encoding="utf-8")
     dvc_settings.check(project)
 
 
 def test_a_folder_within_a_project_is_of_it(project):
-    (project / ".dvc/config").write_text("[cache]\n    type = hardlink\n")
+    (project / ".dvc/config").write_text("[cache]\n    type = hardlink\n", encoding="utf-8")
     (project / "experiments/one").mkdir(parents=True)
     assert "cache.type hardlink" in refused(project / "experiments/one")
 
@@ -93,7 +94,7 @@ def test_a_folder_in_place_of_a_file_is_one_line(project):
 
 
 def test_without_dvc_or_a_project_nothing_is_read(project, monkeypatch):
-    (project.parent / "GLOBAL/config").write_text("[cache]\n    type = hardlink\n")
+    (project.parent / "GLOBAL/config").write_text("[cache]\n    type = hardlink\n", encoding="utf-8")
     dvc_settings.check(project.parent)
     monkeypatch.setitem(sys.modules, "dvc.config", None)
     dvc_settings.check(project)

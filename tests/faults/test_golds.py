@@ -49,7 +49,7 @@ NO_NUMBER = [True, None, float("nan"), float("inf"), [1], {"a": 1}]
 
 def options(folder: Path, train: Path, **more) -> gsm8k.Options:
     test = folder / "test.jsonl"
-    test.write_text('{"question": "held out", "answer": "1"}\n')
+    test.write_text('{"question": "held out", "answer": "1"}\n', encoding="utf-8")
     return gsm8k.Options(source="path", train_path=str(train), eval_path=str(test), **more)
 
 
@@ -69,12 +69,14 @@ def write(path: Path, values: list, kind: pa.DataType | None = None) -> Path:
     if path.suffix == ".parquet":
         pq.write_table(pa.table({"question": questions, "answer": pa.array(values, kind)}), path)
     elif path.suffix == ".csv":
-        with path.open("w", newline="") as file:
+        with path.open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([["question", "answer"], *zip(questions, map(as_text, values), strict=True)])
     else:
         rows = [{"question": question, "answer": value} for question, value in zip(questions, values, strict=True)]
         lines = map(json.dumps, rows)
-        path.write_text("".join(f"{line}\n" for line in lines) if path.suffix == ".jsonl" else json.dumps(rows))
+        path.write_text(
+            "".join(f"{line}\n" for line in lines) if path.suffix == ".jsonl" else json.dumps(rows), encoding="utf-8"
+        )
     return path
 
 
@@ -111,7 +113,7 @@ def test_what_is_no_number_is_named_by_row(tmp_path, value):
 def test_a_text_that_is_no_number_is_named_by_row(tmp_path, text, ending):
     path = write(tmp_path / f"train.{ending}", ["1", text])
     if ending == "csv":
-        path.write_text(f"question,answer\nquestion 0,1\nquestion 1,{text}\n")
+        path.write_text(f"question,answer\nquestion 0,1\nquestion 1,{text}\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"(line|row) [23]: an answer that can't be read"):
         golds(options(tmp_path, path))
 
@@ -202,7 +204,7 @@ def test_integers_that_a_missing_value_made_floats(tmp_path, ending):
 )
 def test_lists_of_integers_as_tables_write_them(tmp_path, numbers):
     path = tmp_path / "rows.csv"
-    path.write_text(f'nums,target\n"{numbers}",15\n')
+    path.write_text(f'nums,target\n"{numbers}",15\n', encoding="utf-8")
     chosen = countdown.Options(source="path", train_path=str(path))
     assert countdown.splits(chosen, None, 1, 0).eval[0].fields["numbers"] == [3, 5, 7]
 
@@ -212,7 +214,7 @@ def test_lists_of_integers_as_tables_write_them(tmp_path, numbers):
 )
 def test_lists_of_other_things_are_named(tmp_path, numbers):
     path = tmp_path / "rows.csv"
-    path.write_text(f'nums,target\n"{numbers}",8\n')
+    path.write_text(f'nums,target\n"{numbers}",8\n', encoding="utf-8")
     with pytest.raises(ValueError, match=r"column 'nums' can't be used: .*allowed: a list of integers"):
         countdown.splits(countdown.Options(source="path", train_path=str(path)), None, 1, 0)
 
@@ -237,8 +239,8 @@ def test_rows_of_completions_are_read_alike():
 
 def test_a_held_out_gold_is_named_by_the_stage(tmp_path):
     train, test = tmp_path / "train.jsonl", tmp_path / "test.jsonl"
-    train.write_text('{"question": "q", "answer": 1}\n')
-    test.write_text(json.dumps({"question": "one third", "answer": 1 / 3}) + "\n")
+    train.write_text('{"question": "q", "answer": 1}\n', encoding="utf-8")
+    test.write_text(json.dumps({"question": "one third", "answer": 1 / 3}) + "\n", encoding="utf-8")
     known = {"source": "path", "train_path": str(train), "eval_path": str(test)}
     sizes = dict.fromkeys(("train", "sft", "eval", "system_prompt", "user_prompt"))
     slice_ = {"task": "gsm8k", **sizes, "options": known, "with_sft": True, "seed": 0}

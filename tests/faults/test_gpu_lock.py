@@ -44,7 +44,7 @@ def machine(tmp_path, monkeypatch):
 
     def lists(gpus: str) -> None:
         smi = tmp_path / "bin" / "nvidia-smi"
-        smi.write_text(f"#!/bin/sh\ncat <<'END'\n{gpus}\nEND\n")
+        smi.write_text(f"#!/bin/sh\ncat <<'END'\n{gpus}\nEND\n", encoding="utf-8")
         smi.chmod(0o755)
 
     return lists
@@ -63,6 +63,7 @@ def start():
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            encoding="utf-8",
         )
         started.append(process)
         return process
@@ -225,10 +226,10 @@ def test_what_is_read_of_a_lock_is_never_printed_as_it_is(machine, start, tmp_pa
     machine(ONE)
     start(HOLDS).stdout.readline()
     lock = next((tmp_path / "runtime/rlvr").iterdir())
-    lock.write_text('{"pid": 1, "what": "\\u001b[2J\\n", "since": "now"}')
+    lock.write_text('{"pid": 1, "what": "\\u001b[2J\\n", "since": "now"}', encoding="utf-8")
     line = start(HOLDS).stderr.readline()
     assert "now" in line and "\x1b" not in line
-    lock.write_text("[")
+    lock.write_text("[", encoding="utf-8")
     assert "which another process uses" in start(HOLDS).stderr.readline()
 
 
@@ -258,7 +259,7 @@ def test_a_stage_locks_where_it_uses_the_gpu(machine, monkeypatch, tmp_path, sta
     monkeypatch.setattr(gpu_lock, "take", lambda *given: taken.append(given))
     monkeypatch.setattr(cli, "_execute", lambda name, arguments: None)
     config = tmp_path / "config.json"
-    config.write_text(f'{{"device": "{device}"}}')
+    config.write_text(f'{{"device": "{device}"}}', encoding="utf-8")
     named = [f"--{item.rstrip('+*?')}=x" for item in (*cli.STAGES[stage].inputs, *cli.STAGES[stage].outputs)]
     assert cli.main([stage, "--config", str(config), *named, "--manifest", "m/manifest.json"]) == 0
     assert taken == [(stage, Path("m"))] * locks

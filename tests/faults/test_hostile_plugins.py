@@ -56,7 +56,7 @@ def rlvr(folder: Path, *arguments: str, **environment: str) -> subprocess.Comple
         [sys.executable, "-m", "rlvr", *arguments],
         env={**os.environ, "PYTHONPATH": f"{folder}:{ROOT / 'workflow'}:{ROOT}", **environment},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=300,
     )
 
@@ -84,7 +84,7 @@ def test_a_package_that_ends_the_process_or_hangs_as_it_loads_is_named(tmp_path,
 
 def test_a_verifier_that_ends_the_process_is_named(tmp_path):
     rows = tmp_path / "rows.jsonl"
-    rows.write_text(json.dumps({"completion": "x"}) + "\n")
+    rows.write_text(json.dumps({"completion": "x"}) + "\n", encoding="utf-8")
     result = rlvr(distribution(tmp_path, task(verify="os._exit(0)")), "verify", "t", str(rows))
     assert result.returncode == 1
     assert result.stderr == f"rlvr verify: task 't': the process ended with code 0 during this call; {PACKAGE}\n"
@@ -97,7 +97,7 @@ def test_splits_that_end_the_process_are_named_by_rlvr_check_and_by_the_stage(tm
     assert (result.returncode, result.stderr) == (1, f"rlvr check: {line}")
     slice_ = {"task": "t", "train": 1, "eval": 1, "sft": 0, "with_sft": False, "options": {}, "seed": 0}
     file = tmp_path / "slice.json"
-    file.write_text(json.dumps(slice_ | {"system_prompt": None, "user_prompt": None}))
+    file.write_text(json.dumps(slice_ | {"system_prompt": None, "user_prompt": None}), encoding="utf-8")
     out = tmp_path / "out"
     outputs = [f"--{name}={out / name}" for name in ("train", "eval", "sft", "stats", "manifest")]
     result = rlvr(folder, "data", f"--config={file}", *outputs)
@@ -120,7 +120,9 @@ def test_a_thread_that_a_plugin_left_does_not_keep_the_command(tmp_path):
     )
     path = {"PYTHONPATH": f"{folder}:{ROOT / 'workflow'}:{ROOT}"}
     command = [sys.executable, "-c", script]
-    result = subprocess.run(command, env={**os.environ, **path}, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    result = subprocess.run(
+        command, env={**os.environ, **path}, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=300
+    )
     assert "a plugin left a thread" in result.stderr and "grpo/dapo" in result.stdout
 
 
@@ -128,7 +130,7 @@ def test_reading_a_config_in_another_process_names_a_check_that_ends_it(tmp_path
     monkeypatch.setenv("PYTHONPATH", f"{distribution(tmp_path, task(check='os._exit(0)'))}:{os.environ['PYTHONPATH']}")
     monkeypatch.syspath_prepend(str(tmp_path))
     file = tmp_path / "config.yaml"
-    file.write_text(json.dumps(CONFIG | {"tasks": {}}))
+    file.write_text(json.dumps(CONFIG | {"tasks": {}}), encoding="utf-8")
     line = f"rlvr config: checking task 't': the process ended with code 0 during this call; {PACKAGE}"
     with pytest.raises(RlvrError, match=f"^{re.escape(line)}$"):
         supervision.require_config([file], [f"tasks={json.dumps(CONFIG['tasks'])}"])
@@ -160,7 +162,7 @@ def rlvr_rewards():
 def test_a_reward_that_ends_training_is_named(made, tmp_path):
     folder = distribution(tmp_path, REWARD)
     slice_, out = tmp_path / "slice.json", tmp_path / "out"
-    slice_.write_text(json.dumps(made.cut["grpo/dapo/seed0"] | {"rewards": {"r": 1.0}}))
+    slice_.write_text(json.dumps(made.cut["grpo/dapo/seed0"] | {"rewards": {"r": 1.0}}), encoding="utf-8")
     outputs = [f"--{name}={out / name}" for name in ("policy", "metrics", "completions", "evaluated", "manifest")]
     inputs = [f"--config={slice_}", f"--base={made.base}", f"--data={made.train}", f"--log={tmp_path / 'log'}"]
     result = rlvr(folder, "grpo", *inputs, *outputs)
@@ -179,7 +181,7 @@ def test_a_signal_to_the_command_reaches_the_process_that_works(sent):
         "sys.exit(supervision.run(work, 'x'))"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in the background
     )  # fmt: skip
     child = psutil.Process(int(process.stdout.readline()))
@@ -194,7 +196,7 @@ def test_a_signal_to_the_command_reaches_the_process_that_works(sent):
 def test_a_check_that_exits_is_an_error_of_the_config(installed, tmp_path):
     installed(task(check="raise SystemExit(0)"))
     file = tmp_path / "config.yaml"
-    file.write_text(json.dumps(CONFIG))
+    file.write_text(json.dumps(CONFIG), encoding="utf-8")
     with pytest.raises(RlvrError, match=r"tasks\.t: checking task 't' raised SystemExit"):
         experiment.load([file])
 
@@ -357,7 +359,7 @@ def test_a_fork_that_comes_back_from_a_plugin_is_ended(tmp_path):
         "s = Sample('', Example('k', {}), Verdict(False, False, False))\n"
         "Rewarder(Reward('r', lambda sample: float(os.fork() >= 0))).score([s] * 3)\nprint('once')"
     )
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, encoding="utf-8", timeout=300)
     assert result.stdout == "once\n"
 
 

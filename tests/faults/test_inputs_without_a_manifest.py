@@ -17,14 +17,16 @@ from rlvr.stages import rollouts, sft
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_what_has_no_manifest_has_the_identity_that_a_manifest_would_give_it(tmp_path, kind):
     artifact = tmp_path / "artifact"
-    (tmp_path / "artifact" / "inner").mkdir(parents=True) if kind == "folder" else artifact.write_text("1")
+    (tmp_path / "artifact" / "inner").mkdir(parents=True) if kind == "folder" else artifact.write_text(
+        "1", encoding="utf-8"
+    )
     if kind == "folder":
-        (artifact / "inner" / "rows").write_text("1")
+        (artifact / "inner" / "rows").write_text("1", encoding="utf-8")
     found = provenance.verify(artifact)
     provenance.write_manifest(tmp_path / "manifest.json", [artifact], {})
     assert provenance.verify(artifact) == found
     (tmp_path / "manifest.json").unlink()
-    (artifact / "inner" / "rows" if kind == "folder" else artifact).write_text("2")
+    (artifact / "inner" / "rows" if kind == "folder" else artifact).write_text("2", encoding="utf-8")
     assert provenance.verify(artifact) != found
     if kind == "folder":
         (artifact / "adapter_config.json").touch()
@@ -71,7 +73,7 @@ def test_a_run_by_hand_does_not_go_on_with_what_was_made_of_other_inputs(made, t
         content = tables.read(Path(rows))
         tables.write(Path(rows), content[::-1], tables.DEMONSTRATION)
     else:
-        (Path(given[changed]) / "more.json").write_text("{}")
+        (Path(given[changed]) / "more.json").write_text("{}", encoding="utf-8")
     assert not {*before} & {*keys()}
 
 
@@ -89,11 +91,11 @@ def test_the_manifest_records_what_a_stage_by_hand_was_given_and_the_audit_holds
         for row in tables.read(data)
     ]
     tables.write(tmp_path / "completions.parquet", answers, tables.ANSWER)
-    (tmp_path / "slice.json").write_text(json.dumps({"task": "countdown"}))
+    (tmp_path / "slice.json").write_text(json.dumps({"task": "countdown"}), encoding="utf-8")
     arguments = ["score", "--config", tmp_path / "slice.json", "--data", data]
     arguments += ["--completions", tmp_path / "completions.parquet", "--scores", results / "scores.parquet"]
     assert cli.main([*map(str, arguments), "--manifest", str(results / "scores.manifest.json")]) == 0
-    recorded = json.loads((results / "scores.manifest.json").read_text())["inputs"]
+    recorded = json.loads((results / "scores.manifest.json").read_text(encoding="utf-8"))["inputs"]
     assert recorded[str(data)] == provenance.contents(data)
     found = chain.Chain(results).artifact("scores.manifest.json").inputs
     assert {each.state for each in found} == {chain.SAME}
@@ -104,7 +106,7 @@ def test_the_manifest_records_what_a_stage_by_hand_was_given_and_the_audit_holds
 @pytest.mark.parametrize("stage", ["report", "sft", "grpo", "memory"])
 def test_settings_are_not_hashed(tmp_path, stage):
     """Config slices change no result there, and a folder with all artifacts is verified one by one."""
-    (tmp_path / "slice.json").write_text("{}")
+    (tmp_path / "slice.json").write_text("{}", encoding="utf-8")
     settings = cli.STAGES[stage].settings
     values = {name: [tmp_path / "slice.json"] for name in settings}
     only = cli.Stage("", tuple(f"{name}*" for name in settings), (), settings)

@@ -114,7 +114,7 @@ def test_the_first_signal_ends_a_stage_and_the_next_leave_it_time_to_clean_up():
         "    print('cleaned up')\n"
     )
     for number in interrupts.STOPPING:
-        process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, encoding="utf-8")
         process.stdout.readline()
         process.send_signal(number)
         assert process.communicate(timeout=SECONDS)[0] == "cleaned up\n", number
@@ -154,6 +154,6 @@ def test_a_run_that_is_told_to_stop_ends_its_jobs_and_goes_on_with_the_same_comm
             break
     else:
         raise AssertionError("".join(said))
-    assert "interrupted" in (after_run / "results/micro/logs/sft.log.1").read_text()
+    assert "interrupted" in (after_run / "results/micro/logs/sft.log.1").read_text(encoding="utf-8")
     again.terminate()
     again.communicate(timeout=SECONDS)

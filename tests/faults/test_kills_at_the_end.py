@@ -49,7 +49,7 @@ def command(stage: str, made, folder: Path) -> list[str]:
     config = {**made.cut[{"sft": "sft", "grpo": "grpo/dapo/seed0"}[stage]]}
     config["trainer"] = {**config["trainer"], "save_steps": 1, "save_strategy": "steps"}
     config["trainer"] |= {"max_steps": 2} if stage == "sft" else {}
-    (folder / "slice.json").write_text(json.dumps(config))
+    (folder / "slice.json").write_text(json.dumps(config), encoding="utf-8")
     given = {"config": folder / "slice.json", "base": made.base, "data": made.sft if stage == "sft" else made.train}
     outputs = {name: folder / "out" / name for name in cli.STAGES[stage].outputs}
     arguments = given | outputs | {"manifest": folder / "out" / "manifest.json"}
@@ -57,7 +57,7 @@ def command(stage: str, made, folder: Path) -> list[str]:
 
 
 def made_by(stage: str, folder: Path) -> dict[str, str]:
-    files = json.loads((folder / "out" / "manifest.json").read_text())["files"]
+    files = json.loads((folder / "out" / "manifest.json").read_text(encoding="utf-8"))["files"]
     return {name: digest for name, digest in files.items() if not name.startswith("metrics")}  # it holds times
 
 
@@ -166,7 +166,7 @@ def test_sampled_completions_are_kept_until_the_manifest_is_there(made, tmp_path
     config = {"sampling": {"completions": 1, "temperature": 1.0, "top_p": 1.0, "max_completion_tokens": 2}}
     config["sampling"] |= {"batch_size": 64, "target": None}
     config |= {"device": "cpu", "engine": "transformers", "seed": 0}
-    (tmp_path / "slice.json").write_text(json.dumps(config))
+    (tmp_path / "slice.json").write_text(json.dumps(config), encoding="utf-8")
     arguments = ["rollouts", "--config", tmp_path / "slice.json", "--base", made.base, "--rows", made.train]
     arguments += ["--rollouts", tmp_path / "out" / "r.parquet", "--manifest", tmp_path / "out" / "manifest.json"]
     again = list(map(str, arguments))

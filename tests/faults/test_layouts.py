@@ -41,11 +41,11 @@ def write(path: Path, rows: list[dict]) -> str:
         pq.write_table(pa.Table.from_pylist(rows), path)
     elif path.suffix == ".csv":
         lines = [list(rows[0]), *(map(cell, row.values()) for row in rows)]
-        path.write_text("".join(",".join(quoted(value) for value in line) + "\n" for line in lines))
+        path.write_text("".join(",".join(quoted(value) for value in line) + "\n" for line in lines), encoding="utf-8")
     elif path.suffix == ".json":
-        path.write_text(json.dumps(rows))
+        path.write_text(json.dumps(rows), encoding="utf-8")
     else:
-        path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
     return str(path)
 
 
@@ -109,7 +109,7 @@ def test_a_message_of_the_system_is_passed_over_and_said(tmp_path, capsys, endin
     data.run({"task": "openmath", **sizes, "options": options, "with_sft": True, "seed": 0}, **files)
     line = "3 rows have a system message of their own, which is not used; allowed: one for all rows"
     assert f"openmath: {line}" in capsys.readouterr().err
-    assert json.loads(files["stats"].read_text())["notes"][0].startswith(line)
+    assert json.loads(files["stats"].read_text(encoding="utf-8"))["notes"][0].startswith(line)
     prompts = [row["prompt"] for row in pq.read_table(files["eval"]).to_pylist()]
     assert all([message["role"] for message in prompt] == ["system", "user"] for prompt in prompts)
     assert all(
@@ -223,7 +223,7 @@ def plugin_problem(task: str, example) -> str:
 
 def documented(task: str) -> set[str]:
     """The columns that the generated docs name for a task."""
-    text = (ROOT / "config" / "README.md").read_text()
+    text = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
     section = text.partition(f"## `tasks.{task}.options`")[2].partition("\n## ")[0]
     sentence = " ".join(section.partition("The task's columns are")[2].split("\nrepository,")[0].split())
     assert sentence, task
@@ -245,7 +245,7 @@ def test_the_docs_name_the_columns_that_the_code_takes(task):
 
 def examples() -> list[dict]:
     """The YAML examples of the docs that read files."""
-    text = (ROOT / "docs" / "data.md").read_text()
+    text = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
     found = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
     return [
         {"task": task, **settings}

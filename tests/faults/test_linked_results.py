@@ -24,7 +24,7 @@ def linked(tmp_path: Path, part: str) -> Path:
     place[part].symlink_to(disk, target_is_directory=True)
     weights = results / "model/sft/weights"
     weights.mkdir(parents=True)
-    (weights / "model.safetensors").write_text("1")
+    (weights / "model.safetensors").write_text("1", encoding="utf-8")
     provenance.write_manifest(weights.parent / "manifest.json", [weights], {"stage": "export"})
     return results
 
@@ -40,7 +40,7 @@ def test_a_link_is_no_fault_in_manifests_audit_and_report(tmp_path, part):
     assert list(Results(results, [Arm("sft")], [], {}).verified()) == ["model/sft/manifest.json"]
     for folder in (results, results.resolve()):
         assert not [line for line in audit.of(folder).problems if "report/manifest.json: is missing" not in line]
-    (weights / "model.safetensors").write_text("2")
+    (weights / "model.safetensors").write_text("2", encoding="utf-8")
     with pytest.raises(RlvrError) as refused:
         provenance.verify(weights)
     assert "cache" not in str(refused.value), "the file is no copy in a cache"
@@ -73,7 +73,7 @@ def test_an_output_that_is_a_link_to_the_cache_lies_where_the_link_does(tmp_path
 
 
 def test_an_output_elsewhere_is_refused_before_work_starts(tmp_path, capfd):
-    (tmp_path / "slice.json").write_text("{}")
+    (tmp_path / "slice.json").write_text("{}", encoding="utf-8")
     arguments = ["gguf", "--config", "slice.json", "--model", "m", "--file", "elsewhere/file"]
     arguments = [f"{tmp_path}/{word}" if "." in word or "/" in word else word for word in arguments]
     assert cli.main([*arguments, "--manifest", f"{tmp_path}/out/manifest.json"]) == 1

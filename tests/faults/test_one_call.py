@@ -26,7 +26,7 @@ GATE = {"config": {"gate": {"max_kl": 0.4}}, "code": ["generate"]}
 def runs(folder: Path, config: dict, changes: dict, targets: list[str]) -> dict:
     """What each target did after each change, and what a second call of it would do."""
     checkout = copy_checkout(folder / "checkout")
-    (checkout / "labels.jsonl").write_text("{}\n")
+    (checkout / "labels.jsonl").write_text("{}\n", encoding="utf-8")
     asked = json.dumps({"config": config, "changes": changes, "targets": targets})
     found = subprocess.run(
         [sys.executable, DRIVER],
@@ -35,7 +35,7 @@ def runs(folder: Path, config: dict, changes: dict, targets: list[str]) -> dict:
         text=True,
         capture_output=True,
         env={**os.environ, "PYTHONPATH": ""},
-    )
+    , encoding="utf-8")
     assert found.returncode == 0, found.stderr
     return json.loads(found.stdout)
 

@@ -23,7 +23,7 @@ def said(tmp_path: Path, path: str, written: str) -> str:
         node = node.setdefault(parent, {})
     node[last] = "@"
     file = tmp_path / "x.yaml"
-    file.write_text(yaml.safe_dump(changed, sort_keys=False).replace("'@'", written))
+    file.write_text(yaml.safe_dump(changed, sort_keys=False).replace("'@'", written), encoding="utf-8")
     with pytest.raises(RlvrError) as raised:
         config.read([file])
     line = str(raised.value)
@@ -170,4 +170,4 @@ def test_a_word_that_yaml_reads_as_something_else_gets_the_hint_to_quote_it(tmp_
 
 @pytest.mark.parametrize("file", sorted((ROOT / "config").glob("**/*.yaml")), ids=lambda file: file.stem)
 def test_quoted_words_of_the_shipped_files_are_read(file):
-    assert "save_strategy: no\n" not in file.read_text()
+    assert "save_strategy: no\n" not in file.read_text(encoding="utf-8")

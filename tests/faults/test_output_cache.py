@@ -34,9 +34,9 @@ def stored(cache: Path, folder: Path, key: str = KEY) -> Path:
     """A policy that a stage made in `folder` and Snakemake moved to the cache, linked there by entry."""
     policy = folder / "policy"
     (policy / "inner").mkdir(parents=True)
-    (policy / "model.safetensors").write_text("1")
-    (policy / "inner" / "config.json").write_text("1")
-    (folder / "metrics.parquet").write_text("1")
+    (policy / "model.safetensors").write_text("1", encoding="utf-8")
+    (policy / "inner" / "config.json").write_text("1", encoding="utf-8")
+    (folder / "metrics.parquet").write_text("1", encoding="utf-8")
     provenance.write_manifest(folder / "manifest.json", [policy, folder / "metrics.parquet"], {"stage": "sft"})
     for name in ("policy", "metrics.parquet", "manifest.json"):
         entry = cache / f"{key}_{Path(name).stem}{Path(name).suffix}"
@@ -61,18 +61,18 @@ def fetched(cache: Path, folder: Path, key: str = KEY) -> Path:
 
 def rewritten(manifest: Path, **facts) -> None:
     """A manifest that says what lies in the cache now, with its own digest."""
-    content = json.loads(manifest.read_text())
+    content = json.loads(manifest.read_text(encoding="utf-8"))
     policy = next(manifest.parent.glob("*_policy"))
     content["files"]["policy/model.safetensors"] = provenance.sha256(policy / "model.safetensors")
     content |= facts
     content[provenance.OWN] = provenance.own_digest(content)
-    manifest.write_text(json.dumps(content))
+    manifest.write_text(json.dumps(content), encoding="utf-8")
 
 
 DAMAGES = {
-    "changed": lambda policy: (policy / "model.safetensors").write_text("2"),
+    "changed": lambda policy: (policy / "model.safetensors").write_text("2", encoding="utf-8"),
     "missing": lambda policy: (policy / "model.safetensors").unlink(),
-    "changed in a folder": lambda policy: (policy / "inner" / "config.json").write_text("2"),
+    "changed in a folder": lambda policy: (policy / "inner" / "config.json").write_text("2", encoding="utf-8"),
     "missing in a folder": lambda policy: (policy / "inner" / "config.json").unlink(),
     "laid in": lambda policy: (policy / "adapter_config.json").touch(),
     "laid into a folder": lambda policy: (policy / "inner" / "adapter_config.json").touch(),
@@ -121,7 +121,7 @@ def test_a_rewritten_manifest_is_refused(cache, tmp_path, how):
     policy = stored(cache, tmp_path / "first" / "sft")
     provenance.verify(policy)
     if how == "weights":
-        (cache / f"{KEY}_policy" / "model.safetensors").write_text("2")
+        (cache / f"{KEY}_policy" / "model.safetensors").write_text("2", encoding="utf-8")
     REWRITTEN[how](cache / f"{KEY}_manifest.json")
     with pytest.raises(RlvrError, match=r"manifest\.json comes from the output cache and is not signed") as refused:
         provenance.verify(policy)
@@ -166,10 +166,10 @@ def test_the_key_is_made_once_and_for_its_user_alone(tmp_path, monkeypatch):
     signatures.require_key()
     file = tmp_path / "config" / "rlvr" / "cache.key"
     assert signatures.key_file() == file and stat.S_IMODE(file.stat().st_mode) == 0o600
-    before = file.read_text()
+    before = file.read_text(encoding="utf-8")
     signatures.require_key()
     signatures._make(file)
-    assert file.read_text() == before and [path.name for path in file.parent.iterdir()] == ["cache.key"]
+    assert file.read_text(encoding="utf-8") == before and [path.name for path in file.parent.iterdir()] == ["cache.key"]
 
 
 BAD_KEYS = {
@@ -187,7 +187,7 @@ def test_a_key_that_is_of_no_use_is_one_line_before_work_starts(cache, tmp_path,
     (tmp_path / "user" / "binary").write_bytes(bytes(range(200, 256)))
     place, said = BAD_KEYS[bad]
     monkeypatch.setenv(signatures.OWN_KEY, str(place(cache, tmp_path / "user")))
-    (tmp_path / "slice.json").write_text("{}")
+    (tmp_path / "slice.json").write_text("{}", encoding="utf-8")
     arguments = ["gguf", "--config", "slice.json", "--model", "m", "--file", "f.gguf", "--manifest", "manifest.json"]
     assert cli.main([f"{tmp_path}/{word}" if "." in word else word for word in arguments]) == 1
     [line] = capfd.readouterr().err.splitlines()
@@ -236,14 +236,14 @@ else:
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", ["changed", "missing"])
 def test_after_what_the_line_names_is_deleted_snakemake_does_the_job_again(cache, tmp_path, monkeypatch, damage):
-    (tmp_path / "stage.py").write_text(STAGE)
+    (tmp_path / "stage.py").write_text(STAGE, encoding="utf-8")
     clones = [tmp_path / name for name in ("first", "second")]
     for clone in clones:
         clone.mkdir()
-        (clone / "Snakefile").write_text(WORKFLOW)
+        (clone / "Snakefile").write_text(WORKFLOW, encoding="utf-8")
     snakemake(clones[0], "--cache")
     [entry] = cache.glob("*_policy")
-    (entry / "weights").write_text("rotten") if damage == "changed" else (entry / "weights").unlink()
+    (entry / "weights").write_text("rotten", encoding="utf-8") if damage == "changed" else (entry / "weights").unlink()
     refused = snakemake(clones[1], "--cache", check=False)
     assert refused.returncode != 0
     line = next(line for line in refused.stdout.splitlines() if line.startswith("rlvr read: "))
@@ -251,7 +251,7 @@ def test_after_what_the_line_names_is_deleted_snakemake_does_the_job_again(cache
     for path in (clones[1] / name for name in ", ".join(named).split(", ")):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     snakemake(clones[1], "--cache")
-    assert (clones[1] / "results/x/policy/weights").read_text() == "sound"
+    assert (clones[1] / "results/x/policy/weights").read_text(encoding="utf-8") == "sound"
     for path in cache.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     monkeypatch.chdir(clones[0])
@@ -263,7 +263,7 @@ def test_after_what_the_line_names_is_deleted_snakemake_does_the_job_again(cache
     output_cache.check(Path("results/x"))
     (clones[0] / "results/x/read").unlink()
     snakemake(clones[0], "--cache")
-    assert (clones[0] / "results/x/policy/weights").read_text() == "sound"
+    assert (clones[0] / "results/x/policy/weights").read_text(encoding="utf-8") == "sound"
 
 
 def test_a_broken_link_elsewhere_is_not_ours(tmp_path):

@@ -24,7 +24,7 @@ def question(n: int) -> dict:
 
 
 def rows_file(path: Path, rows: list[dict]) -> str:
-    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
     return str(path)
 
 
@@ -32,7 +32,7 @@ def cut(folder: Path, leakage: dict | None, filters: list | None = None, **tasks
     changed = copy.deepcopy(MICRO)
     changed |= {"tasks": tasks, "filters": filters or [], "leakage": leakage}
     file = folder / "experiment.yaml"
-    file.write_text(json.dumps(changed))
+    file.write_text(json.dumps(changed), encoding="utf-8")
     return slices.of(config.load([file]))
 
 
@@ -72,7 +72,7 @@ def test_a_question_shared_by_both_files_is_refused_or_counted(tmp_path, task, t
     assert "train.jsonl, line 2" in said and "leakage.found: drop" in said and "\n" not in said
 
     files = made(tmp_path / "drop", cut(tmp_path, {"found": "drop"}, **{task: known}), task)
-    facts = json.loads(files["stats"].read_text())
+    facts = json.loads(files["stats"].read_text(encoding="utf-8"))
     assert facts["in_own_evaluation"] == 1 and facts["rows"]["train"] == 2
     assert facts["left_out"] == {"in the evaluation set": 1}
     shown = leakage.table(Results(tmp_path / "drop" / "results", [], [task], {}), {task: None}, {})
@@ -92,7 +92,7 @@ def checked(folder: Path, found: dict, task: str, files: dict[str, Path], evalua
     [step] = [name for name in found if name.startswith(f"filter/{task}/") and name.endswith("leakage")]
     out = {name: folder / f"out_{name}" for name in ("train", "sft", "dropped", "stats")}
     filter.run(found[step], from_train=files["train"], from_sft=files["sft"], evaluation=evaluation, **out)
-    return json.loads(out["stats"].read_text())
+    return json.loads(out["stats"].read_text(encoding="utf-8"))
 
 
 def test_a_run_of_words_shared_with_the_task_s_own_file_is_refused_where_the_rules_name_it(tmp_path):
@@ -134,5 +134,5 @@ def test_a_filter_of_the_list_that_drops_such_rows_does_not_keep_refusal_from_se
 def test_a_source_of_one_file_is_split_by_question_and_has_none_of_its_own(tmp_path):
     known = {"eval": 2, "options": {"source": "path", "train_path": rows_file(tmp_path / "a.jsonl", COUNTDOWN * 2)}}
     files = made(tmp_path, cut(tmp_path, REFUSE, countdown=known), "countdown")
-    facts = json.loads(files["stats"].read_text())
+    facts = json.loads(files["stats"].read_text(encoding="utf-8"))
     assert facts["in_own_evaluation"] == 0 and facts["left_out"] == {"in the evaluation set": 2}

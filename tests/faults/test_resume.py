@@ -24,7 +24,7 @@ def read(tmp_path: Path, variants: dict | None = None, **trainer) -> config.Conf
     content["grpo"]["trainer"] |= {"max_steps": 100, **trainer}
     content["grpo"]["variants"] = variants or {"dapo": {}}
     file = tmp_path / "x.yaml"
-    file.write_text(yaml.safe_dump(content))
+    file.write_text(yaml.safe_dump(content), encoding="utf-8")
     return config.read([file])
 
 
@@ -78,7 +78,7 @@ def test_micro_batches_change_nothing_of_it(tmp_path):
     content = copy.deepcopy(MICRO)
     content["grpo"]["trainer"] |= {"max_steps": 100, "save_steps": 4, "num_iterations": 2}
     for most in (None, 1, 3):
-        file.write_text(yaml.safe_dump({**content, "micro_batch": most}))
+        file.write_text(yaml.safe_dump({**content, "micro_batch": most}), encoding="utf-8")
         trainer = slices.of(config.read([file]))["grpo/dapo/seed0"]["trainer"]
         accumulation = trainer_options.value("grpo", trainer, "gradient_accumulation_steps")
         assert resuming.exact(4, accumulation, resuming.every(trainer))

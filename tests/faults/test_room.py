@@ -25,7 +25,7 @@ LONG = {"question": f"Read this list. {STORY}", "answer": 5}
 
 
 def rows_file(path: Path, rows: list[dict]) -> str:
-    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
     return str(path)
 
 
@@ -40,7 +40,7 @@ def experiment(folder: Path, train: list[dict], test: list[dict], limit: int = L
     known["tasks"] = {"gsm8k": {"options": {"source": "path", **paths}, **sections.pop("task", {})}}
     known |= {"filters": [], **sections}
     file = folder / "experiment.yaml"
-    file.write_text(json.dumps(known))
+    file.write_text(json.dumps(known), encoding="utf-8")
     return SimpleNamespace(cut=slices.of(config.load([file])), folder=folder, file=file, known=known)
 
 
@@ -83,12 +83,14 @@ def test_a_long_held_out_prompt_is_found_and_the_advice_works(long, tmp_path):
     needed = int(line.partition("a base that takes ")[2].split()[0])
     for limit, fits in ((needed, True), (needed - 1, False)):
         # The longest sequence is no part of the tokenizer, so that the same base serves.
-        edited = json.loads((long.of.base / "config.json").read_text()) | {"max_position_embeddings": limit}
+        edited = json.loads((long.of.base / "config.json").read_text(encoding="utf-8")) | {
+            "max_position_embeddings": limit
+        }
         folder = tmp_path / str(limit)
         folder.mkdir()
         for file in long.of.base.iterdir():
             (folder / file.name).write_bytes(file.read_bytes())
-        (folder / "config.json").write_text(json.dumps(edited))
+        (folder / "config.json").write_text(json.dumps(edited), encoding="utf-8")
         of = SimpleNamespace(**{**vars(long.of), "base": folder})
         if fits:
             checked(long.given, of)
@@ -221,7 +223,7 @@ def test_the_command_says_what_it_could_not_count_and_downloads_nothing(tmp_path
     monkeypatch.chdir(tmp_path)
     given = experiment(tmp_path / "x", TRAIN, TEST)
     given.known["tasks"]["openmath"] = {"train": 0, "sft": 4, "eval": 0, "options": {"revision": "0" * 40}}
-    given.file.write_text(json.dumps(given.known))
+    given.file.write_text(json.dumps(given.known), encoding="utf-8")
     expected = [
         "prompts of openmath are not counted: its rows are not here yet",
         "prompts are not counted: the base model's tokenizer is not here yet",

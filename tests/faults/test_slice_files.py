@@ -59,7 +59,7 @@ def test_a_folder_and_no_file_are_one_line(tmp_path, capsys):
 @pytest.mark.parametrize(("content", "key"), [({}, "task"), ({"task": "countdown", "train": 4, "eval": 2}, "sft")])
 def test_a_missing_key_names_the_file_and_the_stage(tmp_path, capsys, content, key):
     slice_, folder = tmp_path / "slice {0}.json", tmp_path / "out"
-    slice_.write_text(json.dumps(content))
+    slice_.write_text(json.dumps(content), encoding="utf-8")
     folder.mkdir()
     line = run(slice_, folder, capsys, "data")
     assert f"{slice_}: no key {key!r}, so it is no slice for `rlvr data`" in line and "data/countdown" in line
@@ -67,7 +67,7 @@ def test_a_missing_key_names_the_file_and_the_stage(tmp_path, capsys, content, k
 
 def test_a_missing_key_below_another_is_named_in_full(tmp_path):
     slice_ = tmp_path / "slice.json"
-    slice_.write_text(json.dumps({"sampling": {"target": None}, "trainer": {"max_steps": 1}}))
+    slice_.write_text(json.dumps({"sampling": {"target": None}, "trainer": {"max_steps": 1}}), encoding="utf-8")
     found = slice_files.read(slice_, "rollouts")
     assert found == {"sampling": {"target": None}, "trainer": {"max_steps": 1}}
     with pytest.raises(RlvrError, match=r"no key 'sampling\.completions'"):

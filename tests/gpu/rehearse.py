@@ -80,7 +80,7 @@ def fetch(python: Path, wheels: Path) -> None:
 
 def digest() -> str:
     """Of the pins, so that no two versions of a package come together."""
-    content = "".join(file.read_text() for file in sorted(REQUIREMENTS.glob("*.txt")))
+    content = "".join(file.read_text(encoding="utf-8") for file in sorted(REQUIREMENTS.glob("*.txt")))
     return hashlib.sha256(content.encode()).hexdigest()[:8]
 
 

@@ -70,12 +70,12 @@ def test_the_engines_are_those_asked_for_and_everything_is_measured(part):
 def test_both_end_tokens_of_the_base_come_through_training_and_export(part):
     _, measured, results = part
     base = results / "model/base/weights"
-    configured = json.loads((base / "config.json").read_text())["eos_token_id"]
+    configured = json.loads((base / "config.json").read_text(encoding="utf-8"))["eos_token_id"]
     assert isinstance(configured, int), "only the generation config has both"
     assert set(measured["end_tokens"]) == {"base", "sft", "grpo/grpo/seed0"}
     assert all(len(ends) == 2 and configured in ends for ends in measured["end_tokens"].values())
     for manifest in (results / "sft/manifest.json", results / "grpo/grpo/seed0/manifest.json"):
-        [protocol] = json.loads(manifest.read_text())["protocol"].values()
+        [protocol] = json.loads(manifest.read_text(encoding="utf-8"))["protocol"].values()
         assert len(protocol["end_tokens"]) == 2
 
 

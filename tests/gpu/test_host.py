@@ -24,9 +24,9 @@ def put(site: Path, name: str, *files: str) -> None:
     for file in files:
         (site / file).parent.mkdir(parents=True, exist_ok=True)
         (site / file).touch()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", encoding="utf-8")
     listed = [*files, f"{info.name}/METADATA", f"{info.name}/RECORD", f"../../bin/{name}", f"{name}/__init__.pyc"]
-    (info / "RECORD").write_text("".join(f"{file},,\n" for file in listed))
+    (info / "RECORD").write_text("".join(f"{file},,\n" for file in listed), encoding="utf-8")
 
 
 def marks(lines: list[host.Line]) -> dict[str, str]:
@@ -70,7 +70,7 @@ def test_a_package_that_does_not_import_is_a_line_with_the_first_cause(monkeypat
     source = (
         "try:\n    import no_such_package\nexcept ImportError as error:\n    raise RuntimeError('look up') from error\n"
     )
-    (tmp_path / "brittle/__init__.py").write_text(source)
+    (tmp_path / "brittle/__init__.py").write_text(source, encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     monkeypatch.setattr(host.pinned, "pins", lambda *files: {"Brittle": "1.0"})
     monkeypatch.setattr(host, "IMPORTS", host.IMPORTS.replace('pkgutil.walk_packages(rlvr.__path__, "rlvr.")', "()"))
@@ -90,7 +90,7 @@ def bare(monkeypatch, tmp_path):
 
 def program(file: Path) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("#!/bin/sh\nexit 1\n")
+    file.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
     file.chmod(0o755)
     return file
 
@@ -100,7 +100,7 @@ def test_what_triton_compiles_with_is_tried(bare, tmp_path):
     program(tmp_path / "bin/clang")
     [found] = host.compiler()
     assert found.mark == "lack" and f"{tmp_path}/bin/clang finds no Python.h in " in found.text
-    (tmp_path / "bin/clang").write_text("#!/bin/sh\nexit 0\n")
+    (tmp_path / "bin/clang").write_text("#!/bin/sh\nexit 0\n", encoding="utf-8")
     assert host.compiler()[0].mark == "ok"
 
 

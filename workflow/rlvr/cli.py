@@ -29,6 +29,7 @@ from rlvr import (
     slice_files,
     supervision,
     unfinished,
+    utf8,
 )
 from rlvr.adopting import command as adopting
 from rlvr.auditing import command as auditing
@@ -117,6 +118,8 @@ STAGES = {
 
 
 def main(arguments: list[str] | None = None) -> int:
+    if arguments is None:
+        utf8.ensure()
     parsed = _parser().parse_args(arguments)
     if arguments is None:
         return supervision.run(partial(_run, parsed), parsed.command)
@@ -196,7 +199,7 @@ def _run_stage(arguments: argparse.Namespace) -> int:
 
 def _take_gpu(name: str, arguments: argparse.Namespace) -> None:
     """Before anything can use CUDA: one GPU is left to this process, by itself where the stage uses it."""
-    if STAGES[name].gpu and json.loads(arguments.config.read_text()).get("device") != "cpu":
+    if STAGES[name].gpu and json.loads(arguments.config.read_text(encoding="utf-8")).get("device") != "cpu":
         gpu_lock.take(name, arguments.manifest.parent)
     nvidia.use_one()
 

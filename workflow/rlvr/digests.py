@@ -50,6 +50,7 @@ PRESENTATION = {
     "rlvr.trainer_values",
     "rlvr.unfinished",
     "rlvr.variance",
+    "rlvr.utf8",
     "rlvr_plugins",
     "rlvr_plugins.calls",
     "rlvr_plugins.hookspecs",

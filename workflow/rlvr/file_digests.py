@@ -40,7 +40,7 @@ def _digest(path: str, identity: tuple[int, ...]) -> str:
 def _read() -> dict:
     """What is remembered; nothing where that is damaged or not there."""
     try:
-        known = json.loads(CACHE.read_text())
+        known = json.loads(CACHE.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
     return known if isinstance(known, dict) else {}
@@ -51,7 +51,9 @@ def _write(known: dict) -> None:
     part = None
     try:
         CACHE.parent.mkdir(exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=CACHE.parent, prefix=f".{CACHE.name}.", delete=False) as opened:
+        with tempfile.NamedTemporaryFile(
+            "w", dir=CACHE.parent, prefix=f".{CACHE.name}.", delete=False, encoding="utf-8"
+        ) as opened:
             part = Path(opened.name)
             json.dump(known, opened, indent=1)
         part.replace(CACHE)

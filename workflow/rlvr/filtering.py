@@ -99,7 +99,7 @@ def write_records(
 ) -> None:
     """Writes what was counted, by split, and the samples of dropped rows. more: laid beside the counts."""
     found = {split: each.as_json() for split, each in counts.items()}
-    stats.write_text(tables.json_text({"filter": name, **found, **(more or {})}))
+    stats.write_text(tables.json_text({"filter": name, **found, **(more or {})}), encoding="utf-8")
     tables.write(dropped, [row for found in counts.values() for row in found.sample], tables.DROPPED)
 
 

@@ -60,9 +60,13 @@ def render() -> dict[Path, str]:
 
 def write() -> list[Path]:
     """Writes the files; returns those that changed."""
-    changed = [(path, text) for path, text in render().items() if not path.is_file() or path.read_text() != text]
+    changed = [
+        (path, text)
+        for path, text in render().items()
+        if not path.is_file() or path.read_text(encoding="utf-8") != text
+    ]
     for path, text in changed:
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
     return [path for path, _ in changed]
 
 

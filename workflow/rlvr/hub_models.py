@@ -45,7 +45,11 @@ def cached(model: str, revision: str) -> Path | None:
     folder = Path(config).parent
     index = folder / model_files.INDEX
     try:
-        shards = set(json.loads(index.read_text())["weight_map"].values()) if index.is_file() else {model_files.WEIGHTS}
+        shards = (
+            set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+            if index.is_file()
+            else {model_files.WEIGHTS}
+        )
     except (ValueError, KeyError, AttributeError):
         return None
     needed = (*shards, "tokenizer_config.json")

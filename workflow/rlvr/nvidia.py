@@ -52,7 +52,7 @@ def driver() -> str:
 
 def _smi(*arguments: str) -> list[str]:
     try:
-        done = subprocess.run(["nvidia-smi", *arguments], capture_output=True, text=True, timeout=10)
+        done = subprocess.run(["nvidia-smi", *arguments], capture_output=True, text=True, timeout=10, encoding="utf-8")
     except (OSError, subprocess.TimeoutExpired):
         return []
     return done.stdout.splitlines() if done.returncode == 0 else []

@@ -25,7 +25,7 @@ def stored(artifact: Path) -> dict[str, Protocol]:
 
 def _manifest(artifact: Path) -> dict[str, Any]:
     manifest = provenance.find_manifest(artifact)
-    return json.loads(manifest.read_text()) if manifest else {}
+    return json.loads(manifest.read_text(encoding="utf-8")) if manifest else {}
 
 
 def passed_on(artifacts: Iterable[Path]) -> dict[str, Protocol]:

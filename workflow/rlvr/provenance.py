@@ -253,7 +253,7 @@ def peak_memory() -> int:
     """
     status = Path("/proc/self/status")
     if status.is_file():
-        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"))
         if found:
             return int(found[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -279,7 +279,7 @@ def versions(packages: tuple[str, ...]) -> dict[str, str]:
 def _processor() -> str:
     """The model of the CPU, whose instructions decide the last digits."""
     described = Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*: (.+)", described.read_text()) if described.is_file() else None
+    found = re.search(r"model name\s*: (.+)", described.read_text(encoding="utf-8")) if described.is_file() else None
     return found[1] if found else platform.processor()
 
 

@@ -239,7 +239,7 @@ def _held(lock: Path) -> Iterator[None]:
     """Keeps other processes from changing a lock. Raises RlvrError where it can't be written."""
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
-        with lock.with_name(f".{lock.name}.flock").open("w") as file:
+        with lock.with_name(f".{lock.name}.flock").open("w", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
     except OSError as error:

@@ -99,11 +99,11 @@ class Scorer:
         parts = self._log.mark() if self._log else {}
         state = {"sampled": self.sampled, "asked": self._asked, "failed": self._failed, "parts": parts}
         state["variance"] = self._variance.state() if self._variance else None
-        path.write_text(json.dumps(state))
+        path.write_text(json.dumps(state), encoding="utf-8")
 
     def load(self, path: Path) -> None:
         """Goes back to what `save` wrote. Raises RlvrError where rows are missing."""
-        state = json.loads(path.read_text())
+        state = json.loads(path.read_text(encoding="utf-8"))
         self.sampled, self.latest, self._kept = state["sampled"], [], 0
         self._asked, self._failed = Counter(state["asked"]), Counter(state["failed"])
         if self._variance:

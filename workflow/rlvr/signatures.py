@@ -54,7 +54,7 @@ def _make(file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f".{file.name}.{os.getpid()}.part")
     part.touch(mode=0o600)
-    part.write_text(f"{secrets.token_hex(32)}\n")
+    part.write_text(f"{secrets.token_hex(32)}\n", encoding="utf-8")
     try:
         os.link(part, file)
     except FileExistsError:

@@ -116,7 +116,9 @@ def require_config(files: Sequence[Path], overrides: Sequence[str]) -> None:
     if not needed():
         return
     command = [sys.executable, "-m", __name__, json.dumps(list(overrides)), *map(str, files)]
-    tried = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace")
+    tried = subprocess.run(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace", encoding="utf-8"
+    )
     if tried.returncode:
         lines = tried.stderr.strip().splitlines()
         raise RlvrError(lines[-1] if lines else f"reading the config ended with code {tried.returncode}")

@@ -102,7 +102,7 @@ def _types(stage: str, field: dataclasses.Field) -> str:
 
 @cache
 def known() -> dict[str, dict[str, dict[str, Any]]]:
-    return json.loads(OPTIONS_FILE.read_text())
+    return json.loads(OPTIONS_FILE.read_text(encoding="utf-8"))
 
 
 def default(stage: str, name: str) -> Any:

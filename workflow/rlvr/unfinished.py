@@ -68,7 +68,7 @@ def _locked(root: Path) -> TextIO:
         root.mkdir(parents=True, exist_ok=True)
         file = root / "lock"
         try:
-            lock = file.open("w")
+            lock = file.open("w", encoding="utf-8")
         except FileNotFoundError:
             continue
         try:

@@ -11,6 +11,10 @@ sys.path[:0] = _sources
 _path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
 os.environ.update(PYTHONPATH=os.pathsep.join(dict.fromkeys(p for p in [*_sources, *_path] if p)))
 
+from rlvr import utf8
+
+utf8.ensure()
+
 from rlvr import (
     availability,
     circumstances,

@@ -33,7 +33,7 @@ def check(folder: Path, manifest: Mapping[str, Any], manifests: Mapping[str, Any
             return [*problems, f"{folder}/report: can't be written again ({type(error).__name__}: {said})"], notes, 0
         written = _names(target)
         shown = f"{manifest['given']['results']}/report"
-        found = [(name, (target / name).read_text().replace(str(target), shown)) for name in written]
+        found = [(name, (target / name).read_text(encoding="utf-8").replace(str(target), shown)) for name in written]
     more = [name for name in _names(folder / "report") if name not in written]
     problems += [f"{folder}/report/{name}: is no file of the report" for name in more]
     held = [(name, text) for name, text in found if not (remade and _only_times(folder, name, dict(found)))]
@@ -62,7 +62,9 @@ def _only_times(folder: Path, name: str, written: Mapping[str, str]) -> bool:
     if not name.startswith(TIMED):
         return False
     file = folder / "report" / name
-    return name != "summary.txt" or (file.is_file() and written["pass_at_1.md"].strip() in file.read_text())
+    return name != "summary.txt" or (
+        file.is_file() and written["pass_at_1.md"].strip() in file.read_text(encoding="utf-8")
+    )
 
 
 def _made_from(folder: Path, recorded: Mapping[str, Any], manifests: Mapping[str, Any]) -> tuple[list[str], list[str]]:

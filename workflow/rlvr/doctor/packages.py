@@ -29,7 +29,7 @@ def built_for() -> str | None:
     """The torch that the installed xformers was built for; None where that is not known."""
     try:
         built = distribution("xformers").locate_file("xformers/cpp_lib.json")
-        return json.loads(Path(str(built)).read_text())["version"]["torch"]
+        return json.loads(Path(str(built)).read_text(encoding="utf-8"))["version"]["torch"]
     except (PackageNotFoundError, OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -39,7 +39,7 @@ def pins(*files: str) -> dict[str, str]:
     found = {}
     for file in files:
         path = REQUIREMENTS / file
-        for line in path.read_text().splitlines() if path.is_file() else ():
+        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
             if match := re.match(r"([\w.-]+)(?:\[[^]]*\])?==(\S+)", line):
                 found[match[1]] = match[2]
     return found

@@ -88,7 +88,7 @@ def model(folder: str, conversations: str = "") -> dict[str, Any]:
     from rlvr import template_check
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    config = json.loads((Path(folder) / "config.json").read_text())
+    config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
     ends = template_check.end_tokens(Path(folder), tokenizer)
     facts = {
         "pad": tokenizer.pad_token,
@@ -120,7 +120,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def main(name: str, *arguments: str) -> None:
-    with os.fdopen(os.dup(1), "w") as answer:
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as answer:
         os.dup2(2, 1)  # what the libraries print
         try:
             facts = PROBES[name](*arguments)

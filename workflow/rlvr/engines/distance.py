@@ -161,7 +161,7 @@ def _names(file: Path) -> list[str]:
 
 def _changes(policy: Path) -> dict[str, tuple[torch.Tensor, torch.Tensor, float]]:
     """A (r, in), B (out, r) and scale of each layer that has an adapter, by the layer's name in the base."""
-    config: dict[str, Any] = json.loads((policy / models.ADAPTER_FILE).read_text())
+    config: dict[str, Any] = json.loads((policy / models.ADAPTER_FILE).read_text(encoding="utf-8"))
     tensors: dict[str, torch.Tensor] = {}
     for path in policy.glob("adapter_model*.safetensors"):
         with safe_open(path, framework="pt") as file:

@@ -45,10 +45,10 @@ class Draws:
 
     def save(self, path: Path) -> None:
         state = {"drawn": self._drawn, "useful": self._useful, "seen": self._seen, "resting": self._resting}
-        path.write_text(json.dumps(state))
+        path.write_text(json.dumps(state), encoding="utf-8")
 
     def load(self, path: Path) -> None:
-        state = json.loads(path.read_text())
+        state = json.loads(path.read_text(encoding="utf-8"))
         self._drawn, self._useful, self._seen = state["drawn"], state["useful"], state["seen"]
         self._resting = state["resting"]
 

@@ -76,10 +76,10 @@ class Evaluator(TrainerCallback):
         trainer.add_callback(self)
 
     def save(self, path: Path) -> None:
-        path.write_text(json.dumps({"parts": self._log.mark()}))
+        path.write_text(json.dumps({"parts": self._log.mark()}), encoding="utf-8")
 
     def load(self, path: Path) -> None:
-        self._log.cut(json.loads(path.read_text())["parts"])
+        self._log.cut(json.loads(path.read_text(encoding="utf-8"))["parts"])
 
     def close(self) -> None:
         """Ends the worker processes."""

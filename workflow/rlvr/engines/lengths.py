@@ -52,7 +52,7 @@ class Lengths:
 
 def limit(base: Path) -> int | None:
     """Longest sequence that a model takes, tokens; None where its config does not say."""
-    return json.loads((base / "config.json").read_text()).get("max_position_embeddings")
+    return json.loads((base / "config.json").read_text(encoding="utf-8")).get("max_position_embeddings")
 
 
 def within(base: Path, wanted: int | None) -> int:

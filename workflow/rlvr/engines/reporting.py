@@ -23,7 +23,7 @@ def to(tracking: Path | None, beside: Path, key: str) -> Iterator[dict[str, Any]
     the same run, resumed, goes on in its own log. Variables of the environment that the user set are left as they are.
     Raises RlvrError for a tracker that is not installed.
     """
-    settings = json.loads(tracking.read_text()) if tracking else {"report_to": []}
+    settings = json.loads(tracking.read_text(encoding="utf-8")) if tracking else {"report_to": []}
     asked = settings["report_to"]
     if not asked:
         yield {"report_to": "none"}

@@ -91,7 +91,7 @@ class Harness:
 
     def _task_settings(self) -> dict[str, Any]:
         file = Path(lm_eval.__file__).parent / "tasks" / TASK / f"{TASK}.yaml"
-        found = yaml.safe_load(file.read_text())
+        found = yaml.safe_load(file.read_text(encoding="utf-8"))
         self._version = found["metadata"]["version"]
         left_out = ("tag", "dataset_path", "dataset_name", "training_split", "fewshot_split")
         return {key: value for key, value in found.items() if key not in left_out}

@@ -32,7 +32,11 @@ def gpu_name() -> str:
 
 def group_limit() -> int | None:
     """The lowest memory limit of this process's control group and of those above it, either version; bytes."""
-    own = Path("/proc/self/cgroup").read_text().splitlines() if Path("/proc/self/cgroup").is_file() else []
+    own = (
+        Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+        if Path("/proc/self/cgroup").is_file()
+        else []
+    )
     found = []
     for line in own:
         _, controllers, path = line.split(":", 2)
@@ -42,7 +46,7 @@ def group_limit() -> int | None:
         folder = root / path.lstrip("/")
         for each in (folder, *folder.parents):
             if each.is_relative_to(root) and (each / name).is_file():
-                found.append((each / name).read_text().strip())
+                found.append((each / name).read_text(encoding="utf-8").strip())
     return min((int(text) for text in found if text.isdigit()), default=None)
 
 

@@ -75,7 +75,7 @@ def _steps(
     kind = stage.partition("/")[0]
     folder.mkdir(parents=True)
     config = folder / "config.json"
-    config.write_text(json.dumps(shortened(kind, with_engines(kind, slice_))))
+    config.write_text(json.dumps(shortened(kind, with_engines(kind, slice_))), encoding="utf-8")
     files = data["sft" if kind == "sft" else "train"]
     if not slice_["trainer"].get("packing"):  # which makes all rows the longest there can be
         (folder / "rows").mkdir()
@@ -95,11 +95,11 @@ def _steps(
             env={**os.environ, **environment},
         )
     seconds = time.monotonic() - began
-    text = log.read_text(errors="replace")
+    text = log.read_text(errors="replace", encoding="utf-8")
     console.note(f"probe of {stage}:\n{text}")
     if done.returncode:
         raise RlvrError(f"probe of {stage}: {_problem(kind, slice_, done.returncode, text)}")
-    return json.loads((folder / "manifest.json").read_text()), seconds
+    return json.loads((folder / "manifest.json").read_text(encoding="utf-8")), seconds
 
 
 def _problem(kind: str, slice_: dict[str, Any], code: int, text: str) -> str:

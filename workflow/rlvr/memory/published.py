@@ -13,5 +13,5 @@ FILE = Path(__file__).with_name("published.json")
 
 def config(model: str) -> PreTrainedConfig | None:
     """None for a model that is not among them."""
-    known = json.loads(FILE.read_text()).get(model)
+    known = json.loads(FILE.read_text(encoding="utf-8")).get(model)
     return known and AutoConfig.for_model(**known)

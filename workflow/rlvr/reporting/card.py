@@ -37,7 +37,7 @@ def render(config: Mapping[str, Any], found: Mapping[str, Any], files: Mapping[s
     filters = filter_table({config["task"]: found}).drop(columns="task")
     filters["why"] = filters["why"].str.replace("|", r"\|").str.replace("<", "&lt;")
     environment = Environment(autoescape=False, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    text = environment.from_string(TEMPLATE.read_text()).render(
+    text = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         config=config,
         splits=found["splits"],
         source=found["source"],

@@ -15,7 +15,7 @@ def table(results: Results) -> pd.DataFrame | None:
     for arm in results.trained():
         file = results.folder / "model" / arm.path / "gate" / "gate.json"
         if file.is_file():
-            rows.append({"arm": arm.path, **_row(json.loads(file.read_text()))})
+            rows.append({"arm": arm.path, **_row(json.loads(file.read_text(encoding="utf-8")))})
     return pd.DataFrame(rows) if rows else None
 
 

@@ -43,8 +43,10 @@ def rounded(value: float | None) -> float | None:
 def write(tidy: pd.DataFrame, readable: pd.DataFrame, folder: Path, name: str, note: str = "") -> None:
     """Writes `name.csv` (tidy, fractions), `.md` and `.tex` (as people read it, per cent). note: below the `.md`."""
     write_csv(tidy, folder / f"{name}.csv")
-    (folder / f"{name}.md").write_text("\n\n".join([markdown(readable), *([note] if note else [])]) + "\n")
-    (folder / f"{name}.tex").write_text(latex(readable))
+    (folder / f"{name}.md").write_text(
+        "\n\n".join([markdown(readable), *([note] if note else [])]) + "\n", encoding="utf-8"
+    )
+    (folder / f"{name}.tex").write_text(latex(readable), encoding="utf-8")
 
 
 def write_csv(tidy: pd.DataFrame, file: Path) -> None:

@@ -25,7 +25,7 @@ def table(results: Results, steps: Mapping[str, str | None], ngrams: Mapping[str
         if step is None:
             rows.append({"task": task, "split": "all", "found by rule": NOT_CHECKED})
             continue
-        stats = json.loads((results.folder / "data" / task / step / "stats.json").read_text())
+        stats = json.loads((results.folder / "data" / task / step / "stats.json").read_text(encoding="utf-8"))
         for split in ("train", "sft"):
             if stats.get(split, {}).get("rows"):
                 rows.append(_row(task, split, stats, evaluation, ngrams.get(task)))

@@ -89,7 +89,7 @@ def write(folder: Path, cells: list[str], report: Path) -> dict[str, str]:
     links = {cell: f"cells/{slug(cell)}.html" for cell in cells}
     for cell, link in links.items():
         shown = text(chain.of(cell), cell, folder.resolve().name)
-        (report / link).write_text(page.render("cell", title=f"What made {cell}", text=shown))
+        (report / link).write_text(page.render("cell", title=f"What made {cell}", text=shown), encoding="utf-8")
     return links
 
 

@@ -58,7 +58,7 @@ def render(
     steps["Export"] = f"model/{arm.path}"
     made = {name: manifests[f"{path}/manifest.json"]["config"] for name, path in steps.items() if path}
     environment = Environment(autoescape=False, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    body = environment.from_string(TEMPLATE.read_text()).render(
+    body = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         title=f"{config['experiment']}: {arm.path}",
         what=WHAT[arm.kind],
         base=inline(config["base"]["model"]) + _revision(config["base"]["revision"]),
@@ -156,7 +156,7 @@ def _trained(rows: Mapping[str, Path], training: Mapping[str, Any]) -> list[str]
 
 def _end_tokens(weights: Path) -> list[str]:
     """The text of the tokens that end a completion."""
-    ends = json.loads((weights / "generation_config.json").read_text())["eos_token_id"]
-    added = json.loads((weights / "tokenizer.json").read_text())["added_tokens"]
+    ends = json.loads((weights / "generation_config.json").read_text(encoding="utf-8"))["eos_token_id"]
+    added = json.loads((weights / "tokenizer.json").read_text(encoding="utf-8"))["added_tokens"]
     names = {token["id"]: token["content"] for token in added}
     return [names.get(end, f"token {end}") for end in (ends if isinstance(ends, list) else [ends])]

@@ -68,7 +68,7 @@ def write(results: Results, pairs: list[Pair], folder: Path) -> pd.DataFrame:
         layout.write_csv(pd.concat(tables)[COLUMNS], folder / f"{pair.slug}.csv")
         title = f"What moved from {pair.first.path} to {pair.second.path}"
         text = page.render("moved", title=title, pair=pair, tasks=shown)
-        (folder / f"{pair.slug}.html").write_text(text)
+        (folder / f"{pair.slug}.html").write_text(text, encoding="utf-8")
     return pd.DataFrame(rows, columns=SUMMARY)
 
 

@@ -84,7 +84,7 @@ class Results:
 
     def dataset(self, task: str) -> dict[str, Any]:
         """What the filters did to a task's rows."""
-        return json.loads((self.folder / "dataset" / task / "stats.json").read_text())
+        return json.loads((self.folder / "dataset" / task / "stats.json").read_text(encoding="utf-8"))
 
     def trained(self) -> list[Arm]:
         return [arm for arm in self.arms if arm.kind != "base"]
@@ -99,7 +99,7 @@ class Results:
 
     def manifests(self) -> dict[str, dict[str, Any]]:
         """The same manifests, without a look at their files."""
-        return {name: json.loads(path.read_text()) for name, path in self._paths().items()}
+        return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in self._paths().items()}
 
     def _paths(self) -> dict[str, Path]:
         names = sorted(provenance.manifests(self.folder))

@@ -101,7 +101,7 @@ def _labels(results: Results, arm: Arm, task: str, other: str) -> tuple[dict[str
 
 
 def _repeat(results: Results, arm: str, task: str) -> list[dict[str, str]]:
-    found = json.loads((_folder(results, Arm(arm), task) / REPEAT / "repeat.json").read_text())
+    found = json.loads((_folder(results, Arm(arm), task) / REPEAT / "repeat.json").read_text(encoding="utf-8"))
     return [
         {
             "arm": arm,

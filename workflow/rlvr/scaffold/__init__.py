@@ -48,5 +48,7 @@ def write(kind: str, name: str, into: Path) -> Path:
     for path, template in files.items():
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(environment.get_template(template).render(name=name, module=module, kind=kind))
+        target.write_text(
+            environment.get_template(template).render(name=name, module=module, kind=kind), encoding="utf-8"
+        )
     return folder

@@ -65,7 +65,7 @@ def _write(config: dict[str, Any], train: Path, eval: Path, sft: Path, stats: Pa
         "unreadable_answers": unreadable.count,
         "notes": [*found.remarks, *found.notes][:NOTES],
     }
-    stats.write_text(json.dumps(facts, indent=1) + "\n")
+    stats.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     _tell(name, facts, stats)
     for line in found.remarks:
         console.say(f"{name}: {line}")

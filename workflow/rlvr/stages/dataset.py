@@ -48,7 +48,7 @@ def run(
     lengths = Lengths(base)
     found = {
         "splits": _splits(raw_train, raw_sft, from_eval, step_stats or [], config["steps"]),
-        "source": json.loads(raw_stats.read_text()),
+        "source": json.loads(raw_stats.read_text(encoding="utf-8")),
         "lengths": {
             "train": histograms.compare(*_lengths(lengths, raw_train, from_train)),
             "sft": histograms.compare(*_lengths(lengths, raw_sft, from_sft)),
@@ -61,10 +61,12 @@ def run(
     if rates is not None:
         found["pass_rates"] = histograms.rates(tables.frame(rates))
         histograms.draw_rates(found["pass_rates"], figures / "pass_rates")
-    stats.write_text(tables.json_text(found))
+    stats.write_text(tables.json_text(found), encoding="utf-8")
     samples = {step: tables.read(path) for step, path in zip(config["steps"], step_dropped or [], strict=True)}
-    dropped.write_text(page.render("dropped", title=f"Dropped rows of {config['task']}", samples=samples))
-    card.write_text(data_card.render(config, found, {"train": train, "sft": sft, "eval": eval}))
+    dropped.write_text(
+        page.render("dropped", title=f"Dropped rows of {config['task']}", samples=samples), encoding="utf-8"
+    )
+    card.write_text(data_card.render(config, found, {"train": train, "sft": sft, "eval": eval}), encoding="utf-8")
     return {"rows": {split: counts["kept"] for split, counts in found["splits"].items()}}
 
 
@@ -95,7 +97,7 @@ def _splits(
         rows = tables.count(raw)
         dropped = {}
         for step, path in zip(steps, step_stats, strict=True):
-            counts = json.loads(path.read_text()).get(split)
+            counts = json.loads(path.read_text(encoding="utf-8")).get(split)
             if counts is not None:
                 dropped[step] = counts["dropped"]
         kept = rows - sum(sum(reasons.values()) for reasons in dropped.values())

@@ -47,7 +47,7 @@ def run(config: dict[str, Any], *, base: Path, policy: Path, weights: Path) -> d
         model.save_pretrained(part, max_shard_size=SHARD)
         tokenizer.save_pretrained(part)
         _require_same_prompts(tokenizer, part)
-        (part / "README.md").write_text(_readme(config["dtype"], policy, weights))
+        (part / "README.md").write_text(_readme(config["dtype"], policy, weights), encoding="utf-8")
     return {"device": "cpu", "merged_adapter": models.is_adapter(policy), "protocol": protocol.facts(met)}
 
 
@@ -77,7 +77,7 @@ def stopping(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Gene
 
 def _require_whole_weights(base: Path) -> None:
     """Raises RlvrError for a base whose files are quantised: an adapter merged into them would be rounded away."""
-    quantised = json.loads((base / "config.json").read_text()).get("quantization_config")
+    quantised = json.loads((base / "config.json").read_text(encoding="utf-8")).get("quantization_config")
     if quantised:
         method = quantised.get("quant_method", "unknown")
         raise RlvrError(

@@ -31,7 +31,7 @@ def run(
     a 16-bit forward only, whose own rounding may pass the bounds, the weights alone decide.
     """
     if config["mode"] == "off":
-        measures.write_text(json.dumps({"checked": False, "passed": None}, indent=1) + "\n")
+        measures.write_text(json.dumps({"checked": False, "passed": None}, indent=1) + "\n", encoding="utf-8")
         return {}
     from rlvr.engines import device
 
@@ -47,7 +47,7 @@ def run(
             raise RlvrError(f"{weights}: {past}")
         why = "gate.mode is warn" if decisive else f"every weight is right, and a forward in {found['dtype']} rounds"
         console.say(f"gate: {weights}: {past}; {why}, so the run goes on")
-    measures.write_text(text + "\n")
+    measures.write_text(text + "\n", encoding="utf-8")
     return {"device": str(chosen), "passed": past is None}
 
 

@@ -20,7 +20,9 @@ def run(config: dict[str, Any], *, model: Path, file: Path) -> dict[str, Any]:
     command = [sys.executable, str(script), str(model), "--outfile", str(unfinished), "--outtype", config["type"]]
     console.note(" ".join(command))
     try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", encoding="utf-8"
+        )
         console.note(done.stdout)
         if done.returncode != 0 or not _is_gguf(unfinished):
             said = (done.stdout.strip().splitlines() or ["it said nothing"])[-1]

@@ -45,5 +45,5 @@ def run(
     ]
     tables.write(samples, rows, OPINION)
     found = {name: sum(row[name] for row in rows) / len(rows) for name in ("strict_match", "flexible_extract")}
-    figures.write_text(tables.json_text({"items": len(rows), **found, **harness.facts()}))
+    figures.write_text(tables.json_text({"items": len(rows), **found, **harness.facts()}), encoding="utf-8")
     return {"device": str(chosen), "items": len(rows), **found}

@@ -40,7 +40,7 @@ def run(
     the chat template refuses one of `prompts`, the slice with those of all arms. Without an estimate training starts.
     """
     if prompts:
-        template_check.require(base, template_check.of_texts(json.loads(prompts.read_text())), "base")
+        template_check.require(base, template_check.of_texts(json.loads(prompts.read_text(encoding="utf-8"))), "base")
     data = {"train": train or [], "sft": sft or []}
     require_room(config["prompts"], base, **data, held_out=held_out or [])
     chosen = device.choose(config["device"]).type
@@ -50,15 +50,15 @@ def run(
             estimated = _estimate(config, base, data, chosen, work and slice_files.read(work, "memory"))
         except apart.Failed as error:
             console.say(f"preflight: no estimate of the memory ({error}); training starts without")
-    estimate.write_text(json.dumps(estimated, indent=1) + "\n")
+    estimate.write_text(json.dumps(estimated, indent=1) + "\n", encoding="utf-8")
     measured: dict[str, Any] = {}
     wanted = config["probe"] == "always" or (config["probe"] == "auto" and chosen == "cuda")
     if estimated and wanted:
         folder = probe.with_name(".probe")
         stages = probes.run(config["probes"], slices or [], base, data, estimated["stages"], folder)
         measured = {"device": chosen, "stages": stages}
-    probe.write_text(json.dumps(measured, indent=1) + "\n")
-    passed.write_text("training may start\n")
+    probe.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+    passed.write_text("training may start\n", encoding="utf-8")
 
 
 def require_room(

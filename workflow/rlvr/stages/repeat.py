@@ -61,7 +61,7 @@ def run(config: dict[str, Any], *, model: Path, data: Path, completions: Path, m
         )
     facts = {"device": str(chosen), "engines": {"generation": engine}}
     result = {"items": len(places), "of": len(items), "engine": engine, "device": str(chosen), "passes": passes}
-    measured.write_text(tables.json_text({**result, "differing": differing}))
+    measured.write_text(tables.json_text({**result, "differing": differing}), encoding="utf-8")
     return {**facts, **{key: result[key] for key in ("items", "passes")}}
 
 

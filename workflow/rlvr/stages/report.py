@@ -53,7 +53,7 @@ def run(config: dict[str, Any], *, results: Path, report: Path, again: bool = Fa
     under, crossed = protocols.table(found, manifests, locked), protocols.cross(found)
     protocols.write(under, report / "protocols.csv")
     protocols.write(crossed, report / "cross_protocol.csv")
-    (report / "metrics.json").write_text(json.dumps(_metrics(numbers["pass_at_1"]), indent=1) + "\n")
+    (report / "metrics.json").write_text(json.dumps(_metrics(numbers["pass_at_1"]), indent=1) + "\n", encoding="utf-8")
     opinions = second.write(found, config["second"], report)
     timings = stages.table(manifests, _estimated(results))
     timings.to_csv(report / "stages.csv", index=False)
@@ -84,15 +84,15 @@ def run(config: dict[str, Any], *, results: Path, report: Path, again: bool = Fa
         stages=times,
         cost=cost,
     )
-    (report / "index.html").write_text(index)
+    (report / "index.html").write_text(index, encoding="utf-8")
     _write_samples(found, report / "samples", config["samples"])
     shown = _shown(tables, notes, several=(numbers["seeds"]["seeds"] > 1).any())
     (report / "models").mkdir(exist_ok=True)
     for arm in found.trained():
         card = model_card.render(found, arm, numbers["pass_at_1"], shown, manifests, config)
-        (report / "models" / f"{arm.slug}.md").write_text(card)
+        (report / "models" / f"{arm.slug}.md").write_text(card, encoding="utf-8")
     parts = [shown, layout.markdown(times), *([cost] if cost else []), f"{report}/index.html"]
-    (report / "summary.txt").write_text("\n\n".join(parts) + "\n")
+    (report / "summary.txt").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     training_last = sorted(locked.items(), key=lambda pair: pair[0].prompt == TRAINING)
     under_training = protocol.facts({cell.task: each for cell, each in training_last})
     return {"made_from": lineage.made_from(manifests), "protocol": under_training}
@@ -138,7 +138,7 @@ def _shown(tables: Tables, notes: list[str], several: bool) -> str:
 def _estimated(results: Path) -> dict[str, int]:
     """Bytes that the preflight foresaw for each stage."""
     file = results / "preflight" / "estimate.json"
-    found = json.loads(file.read_text()) if file.is_file() else {}
+    found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     return {name: stage["total"] for name, stage in found.get("stages", {}).items()}
 
 
@@ -180,4 +180,4 @@ def _write_samples(found: Results, folder: Path, count: int) -> None:
     for arm in found.arms:
         shown = {task: samples.of(found, arm, task, count) for task in found.tasks} if count else {}
         text = page.render("samples", title=f"Completions of {arm.path}", samples=shown)
-        (folder / f"{arm.slug}.html").write_text(text)
+        (folder / f"{arm.slug}.html").write_text(text, encoding="utf-8")

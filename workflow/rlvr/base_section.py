@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from rlvr import packaged
+from rlvr import model_files, packaged
+from rlvr.errors import RlvrError
 from rlvr.sections import Count, Section
 from rlvr_plugins.tasks import hub
 
@@ -69,6 +70,11 @@ class Base(Section):
             raise ValueError("tiny: goes with model: tiny only")
         if self.kind == "folder" and not (Path(self.model).expanduser() / "config.json").is_file():
             raise ValueError(f"model: no config.json in folder {self.model!r}; allowed: a saved model")
+        if self.kind == "folder":
+            try:
+                model_files.require_readable(Path(self.model).expanduser(), self.model)
+            except (RlvrError, OSError) as error:
+                raise ValueError(f"model: {str(error).removeprefix('base: ')}") from None
         return self
 
     def _check_hub(self) -> None:

@@ -43,11 +43,33 @@ def require_safetensors(names: Iterable[str], model: str) -> None:
     )
 
 
+def require_readable(folder: Path, model: str) -> None:
+    """Raises RlvrError where what a folder holds is no model's: links to nothing, folders named like files, odd JSON.
+
+    Reads no weights and imports nothing, so that a config can be checked by it.
+    """
+    for file in sorted(folder.iterdir()):
+        if not wanted([file.name]):
+            continue
+        if file.is_symlink() and not file.exists():
+            raise RlvrError(f"base: {model}: {file.name} is a link to nothing; copy the whole model")
+        if not file.is_file():
+            kind = "a folder" if file.is_dir() else "no file"
+            raise RlvrError(f"base: {model}: {file.name} is {kind}; allowed: a file, as the model was saved")
+    config = _mapping(folder / "config.json", model)
+    if not isinstance(config.get("model_type", ""), str):
+        raise RlvrError(f"base: {model}: config.json is damaged (model_type is no text)")
+    if not isinstance(config.get("quantization_config") or {}, dict):
+        raise RlvrError(f"base: {model}: config.json is damaged (quantization_config is no mapping)")
+    _mapping(folder / "tokenizer_config.json", model)
+    _shards(folder, model)
+
+
 def require_usable(folder: Path, model: str) -> None:
     """Raises RlvrError where config and tokenizer ask for code of their own, are quantised or have no chat template."""
     config = _mapping(folder / "config.json", model)
     _require_native(config, model)
-    if "quantization_config" in config:
+    if config.get("quantization_config"):
         method = config["quantization_config"].get("quant_method", "unknown")
         raise RlvrError(
             f"base: {model} is stored quantised ({method}), and an adapter merged into that would be rounded; allowed: "
@@ -60,10 +82,8 @@ def require_whole(folder: Path, model: str) -> None:
     """Raises RlvrError where safetensors are missing, cut off or damaged in their headers."""
     from safetensors import SafetensorError, safe_open
 
-    index = folder / INDEX
     shards = {file.name for file in folder.glob("*.safetensors")}
-    if index.is_file():
-        named = set(_mapping(index, model).get("weight_map", {}).values())
+    if named := _shards(folder, model):
         if missing := sorted(named - shards):
             raise RlvrError(f"base: {model}: {missing[0]} is missing, which {INDEX} names; copy the whole model")
         shards = named
@@ -77,7 +97,20 @@ def require_whole(folder: Path, model: str) -> None:
             ) from None
 
 
-def first_line(error: Exception) -> str:
+def _shards(folder: Path, model: str) -> set[str]:
+    """The files that the index of a model in parts names; empty where there is no index."""
+    if not (folder / INDEX).is_file():
+        return set()
+    names = _mapping(folder / INDEX, model).get("weight_map")
+    if not isinstance(names, dict) or not names or not all(isinstance(name, str) for name in names.values()):
+        raise RlvrError(f"base: {model}: {INDEX} is damaged (weight_map names no files)")
+    for name in names.values():
+        if name != Path(name).name or not name.endswith(".safetensors"):
+            raise RlvrError(f"base: {model}: {INDEX} names {name[:80]!r}; allowed: *.safetensors files beside it")
+    return set(names.values())
+
+
+def first_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
@@ -126,11 +159,16 @@ def _require_template(folder: Path, model: str) -> None:
     raise RlvrError(f"base: {model}: its chat template can't be rendered ({said})")
 
 
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} is no number")
+
+
 def _mapping(file: Path, model: str) -> dict[str, Any]:
     """The content of a JSON file, empty where there is no such file."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    except (ValueError, RecursionError) as error:
+        text = file.read_text(encoding="utf-8") if file.is_file() else "{}"
+        content = json.loads(text, parse_constant=_no_number)
+    except (OSError, ValueError, RecursionError) as error:
         raise RlvrError(f"base: {model}: {file.name} is damaged ({first_line(error)})") from None
     if not isinstance(content, dict):
         raise RlvrError(f"base: {model}: {file.name} is damaged (no mapping)")

@@ -24,10 +24,10 @@ _TOKEN = re.compile(r"<[|｜][^|｜<>]{1,40}[|｜]>")
 _TRAILING = re.compile(rf"(?:\s*(?:{_TOKEN.pattern}|</s>|<eos>|<end_of_turn>))+\s*\Z")
 _TURN = (
     r"[|｜](?:im_start|start_header_id|user|human|system|observation|assistant|begin_of_text|startoftext"
-    r"|start_of_turn_token|start(?!\|>assistant))[|｜]>|start_of_turn>|bos>|\|turn>|<SYS>>"
+    r"|start_of_turn_token|start(?!\|>assistant))[|｜]>|start_of_turn>|bos>|\|turn>|<SYS>>|(?:human|user|question)>"
 )
 _KINDS = {"end": _END, "close": CLOSE, "open": OPEN, "turn": _TURN}
-_ANGLED = "<(?=[|｜/cebmrst<])(?:" + "|".join(f"(?P<{kind}>{each})" for kind, each in _KINDS.items()) + ")"
+_ANGLED = "<(?=[|｜/cebhmqrstu<])(?:" + "|".join(f"(?P<{kind}>{each})" for kind, each in _KINDS.items()) + ")"
 _OTHERS = {**BRACKETED, "[INST]": "turn", "[EOS]": "end", "[e~[": "end"}
 _MARK = re.compile(_ANGLED, re.IGNORECASE)
 _ANY_MARK = re.compile("|".join([_ANGLED, *map(re.escape, _OTHERS)]), re.IGNORECASE)
@@ -46,6 +46,9 @@ _HEADER = re.compile(
     (?:[:：]|(?<=[\dqQ])[.)]|(?=\n|\Z))
     |\n\n(?-i:Question)\ (?=[^\s\d#])""",  # noqa: RUF001
     re.IGNORECASE | re.VERBOSE,
+)
+_ANOTHER = re.compile(
+    r"\n[^\n]{0,40}\b(?:another|next|new|similar|different) (?:question|problem|exercise)\b", re.IGNORECASE
 )
 _MARKED = re.compile(r"####|\\[a-zA-Z]*box|\banswer\b|=", re.IGNORECASE)
 _PREAMBLE = re.compile(r"\b(?:given|known?|information|facts|data|restate|understand|rephrase|break)\b", re.IGNORECASE)
@@ -128,7 +131,8 @@ def _without_other_turns(text: str) -> str:
         if _answered(before, header, numbered):
             return before
         numbered = numbered or bool(header["number"])
-    return text
+    other = _ANOTHER.search(text)
+    return text[: other.start()] if other and _MARKED.search(text, 0, other.start()) else text
 
 
 def _answered(before: str, header: re.Match, numbered: bool) -> bool:

@@ -95,7 +95,8 @@ def test_the_first_end_token_ends_the_text(end):
      "\n\n### Instruction:\n5+5\n\n### Response:\n10", "\n\n## Question\n5+5, 10", "\nUser: 5+5?\nAssistant: 10",
      "\nHuman: 5+5?", "\nuser\n5+5\nassistant\n10", ".user\n\n5+5", "\n<|im_start|>user\n10", "\n[INST] 5+5 [/INST] 10",
      "<|start_header_id|>user<|end_header_id|>\n\n10", "<start_of_turn>user\n10", "<|user|>\n10",
-     "\n\nNext question: 5+5\n10", "\n\nQuestion Ann has 10 eggs", "\n\n问题:5+5\n10"],
+     "\n\nNext question: 5+5\n10", "\n\nQuestion Ann has 10 eggs", "\n\n<question>5+5</question> 10",
+     "\n<human>: 5+5 <bot>: 10", "\n\n问题:5+5\n10"],
 )  # fmt: skip
 def test_a_question_of_its_own_is_not_judged(question):
     for answer in ("40 + 2 = 42", "#### 42", "She has 42"):
@@ -104,6 +105,12 @@ def test_a_question_of_its_own_is_not_judged(question):
     protocol = verify_number(f"<think>a</think><answer>42</answer>{question}", FORTY_TWO)
     assert (protocol.strict, protocol.flexible) == (False, True)
     assert verify_countdown(f"1+2+3 = 6{question}", SIX).flexible
+
+
+def test_another_problem_in_prose_is_not_judged_after_a_marked_answer():
+    other = "\n\nNow let us take a similar problem. Ann has 5 and 5. The answer is 10."
+    assert verify_number(f"The answer is 42.{other}", FORTY_TWO).flexible
+    assert verify_number("I solve\na similar problem first. Then the answer is 42.", FORTY_TWO).flexible
 
 
 @pytest.mark.parametrize(

@@ -35,13 +35,13 @@ def pipe(folder: Path, name: str) -> None:
 
 
 def said(name: str, text: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / name).write_text(text)
+    return lambda folder: (folder / name).write_text(text, encoding="utf-8")
 
 
 def with_config(**values) -> Callable[[Path], None]:
     def change(folder: Path) -> None:
         file = folder / "config.json"
-        file.write_text(json.dumps(json.loads(file.read_text()) | values))
+        file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | values), encoding="utf-8")
 
     return change
 
@@ -100,7 +100,7 @@ def folder(made, tmp_path) -> Path:
 def test_an_odd_folder_is_one_line_when_the_config_is_read(folder, tmp_path, change, request):
     change(folder)
     file = tmp_path / "x.yaml"
-    file.write_text(yaml.safe_dump({**MICRO, "base": str(folder)}))
+    file.write_text(yaml.safe_dump({**MICRO, "base": str(folder)}), encoding="utf-8")
     with pytest.raises(RlvrError) as raised:
         config.read([file])
     expected = ODD[request.node.callspec.id][1]

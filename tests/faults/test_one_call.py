@@ -32,10 +32,10 @@ def runs(folder: Path, config: dict, changes: dict, targets: list[str]) -> dict:
         [sys.executable, DRIVER],
         cwd=checkout,
         input=asked,
-        text=True,
+        encoding="utf-8",
         capture_output=True,
         env={**os.environ, "PYTHONPATH": ""},
-    , encoding="utf-8")
+    )
     assert found.returncode == 0, found.stderr
     return json.loads(found.stdout)
 

@@ -260,6 +260,7 @@ def test_a_micro_batch_keeps_the_rows_of_a_step(tmp_path, most, rows, steps):
 
 def test_a_micro_batch_is_refused_beside_what_it_would_decide(tmp_path):
     content = with_value("grpo.trainer.steps_per_generation", 2)
+    content["grpo"]["trainer"]["save_steps"] = 2
     with pytest.raises(RlvrError, match=r"grpo\.trainer\.steps_per_generation: goes without micro_batch"):
         load(tmp_path, {**content, "micro_batch": 2})
 

@@ -47,7 +47,7 @@ def test_training_and_evaluation_are_put_under_the_prompt_of_the_config(tmp_path
             assert user["content"] == f"Q: {question}\n{{answer}} {{}} {{0}} %s"
 
 
-def test_an_arms_own_prompt_stands_in_its_generate_slice_only(tmp_path):
+def test_an_arms_own_prompt_changes_no_slice_of_training(tmp_path):
     plain = slices.of(load(tmp_path, experiment()))
     loaded = load(tmp_path, experiment(prompts={"base": {"user_prompt": USER}}))
     cut = slices.of(loaded)
@@ -56,7 +56,7 @@ def test_an_arms_own_prompt_stands_in_its_generate_slice_only(tmp_path):
     names = {arm: slices.generate_slice(loaded, arm, "gsm8k", "greedy") for arm in comparison.arms(loaded)}
     assert names == {"base": "generate/base/gsm8k", "sft": "generate", "grpo/grpo/seed0": "generate"}
     changed = {name for name in plain if plain[name] != cut[name]}
-    assert changed == {"report"}
+    assert changed == {"preflight", "prompts", "report"}
 
 
 def test_what_an_arm_leaves_out_stays_as_in_training(tmp_path):

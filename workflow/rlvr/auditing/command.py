@@ -46,10 +46,10 @@ def _lineage(arguments: argparse.Namespace) -> None:
     artifacts = chain.of(cell)
     changes = _changes([artifact.content for artifact in artifacts])
     if arguments.json:
-        found = lineage.as_json(artifacts, cell, folder.resolve().name)
+        found = lineage.as_json(artifacts, cell, lineage.experiment(folder))
         print(json.dumps(found | {"notes": [*found["notes"], *changes]}, indent=1))
     else:
-        print(lineage.text(artifacts, cell, folder.resolve().name), end="")
+        print(lineage.text(artifacts, cell, lineage.experiment(folder)), end="")
         print("".join(f"Note: {change}.\n" for change in changes), end="")
 
 

@@ -82,13 +82,18 @@ def _lines(artifact: Artifact, before: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def experiment(folder: Path) -> str:
+    """The name of an experiment by its folder, which may be a link to one of another name."""
+    return (folder.resolve() if folder.name == ".." else folder.absolute()).name
+
+
 def write(folder: Path, cells: list[str], report: Path) -> dict[str, str]:
     """Writes a page a cell into `report/cells`; returns the pages' paths below the report, by cell."""
     chain = Chain(folder)
     (report / "cells").mkdir(parents=True, exist_ok=True)
     links = {cell: f"cells/{slug(cell)}.html" for cell in cells}
     for cell, link in links.items():
-        shown = text(chain.of(cell), cell, folder.resolve().name)
+        shown = text(chain.of(cell), cell, experiment(folder))
         (report / link).write_text(page.render("cell", title=f"What made {cell}", text=shown), encoding="utf-8")
     return links
 

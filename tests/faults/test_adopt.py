@@ -10,14 +10,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 import pandas as pd
 import pytest
 
 from conftest import MICRO, snakemake, write_config
-from rlvr import circumstances, cli, digests, provenance, snakemake_dag
-from rlvr.adopting import adopt
+from rlvr import circumstances, cli, digests, file_digests, provenance, snakemake_dag
+from rlvr.adopting import adopt, origins
 from rlvr.errors import RlvrError
 
 NOTHING = "Nothing to be done"
@@ -219,6 +220,25 @@ def test_a_manifest_holds_every_digest_by_which_its_job_runs_again(tmp_path):
     found = circumstances.facts("grpo", grpo, {"data": [rows], "held_out": [held_out]})
     assert found["parts"] == {"evaluation": digests.part("evaluation")}
     assert found["plugins"].keys() == {"task/countdown (verifier)", "task/gsm8k (verifier)"}
+
+
+def test_files_from_elsewhere_that_changed_since_are_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source, stats = Path("train.jsonl"), Path("stats.json")
+    source.write_text("{}")
+    digest = provenance.sha256(source)
+    stats.write_text(json.dumps({"files": {str(source): digest}}))
+    base = {"stage": "base", "code": "c", "config": {}, "files": {f"weights/{source}": digest}}
+    data = {"stage": "data", "code": "c", "config": {"task": "countdown"}, "files": {}}
+
+    def changes(content: dict, given: dict) -> list[str]:
+        params = {"code": ["c", file_digests.file(str(source))] if content is data else "c"}
+        return origins.code(SimpleNamespace(input=given, params=params, output=SimpleNamespace(stats=stats)), content)
+
+    assert changes(base, {"source": [str(source)]}) == changes(data, {}) == []
+    source.write_text("{} ")
+    assert changes(base, {"source": [str(source)]}) == ["from another train.jsonl"]
+    assert changes(data, {})[0] == "from another train.jsonl"
 
 
 def test_a_checkout_that_runs_or_holds_nothing_is_one_line(clone, capsys, tmp_path):

@@ -41,7 +41,7 @@ def changes(dag: Any, job: Any, content: Mapping[str, Any], slice_text: str) -> 
     """What would make a result otherwise today, such as `by other code of reward/format`; none where nothing would."""
     return [
         *_config(content.get("config"), json.loads(slice_text)),
-        *_code(job, content),
+        *code(job, content),
         *_versions(job, content),
         *_inputs(dag, job, content),
     ]
@@ -61,14 +61,14 @@ def _keys(recorded: Any, now: Any, where: str = "") -> Iterator[str]:
         yield where or "all of it"
 
 
-def _code(job: Any, content: Mapping[str, Any]) -> list[str]:
+def code(job: Any, content: Mapping[str, Any]) -> list[str]:
     """The code and files by which Snakemake would run a job again, where the manifest does not know all of them."""
     files = _source_files(job, content)
     plugins = {**content.get("plugins", {}), **content.get("parts", {})}
     if set(_flat(job.params.get("code", []))) <= {content.get("code"), *plugins.values(), *files.values()}:
         return _copied(job, content)
     stage, config = content["stage"], content["config"]
-    named = [f"of {path}" for path, digest in files.items() if file_digests.file(path) != digest]
+    named = [f"from another {path}" for path, digest in files.items() if file_digests.file(path) != digest]
     if content.get("code") != digests.stage(stage):
         named.append(f"by other code of the stage {stage}")
     now = {**circumstances.plugins(stage, config, content.get("given", {})), **circumstances.parts(stage, config)}

@@ -30,9 +30,7 @@ def main() -> None:
         for run in range(RUNS):
             for logprobs in (False, True):
                 decoding = Decoding(answered.max_completion_tokens, answered.batch_size, logprobs=logprobs)
-                with Generator.open(
-                    "transformers", Path(folder) / "weights", torch.device("cpu"), decoding, encoding="utf-8"
-                ) as model:
+                with Generator.open("transformers", Path(folder) / "weights", torch.device("cpu"), decoding) as model:
                     began = time.process_time()
                     found = model.complete(prompts, seed=0)
                     seconds = time.process_time() - began

@@ -46,15 +46,14 @@ def calls_left(tree: ast.AST) -> Iterator[ast.Call]:
             if len(node.args) < 2:
                 yield node
         elif name in OPENS:
-            owner = node.func.value.id if method and isinstance(node.func.value, ast.Name) else ""
-            if owner in ("os", "tarfile", "zipfile", "gzip", "Image", "webbrowser") and name == "open":
-                continue
-            if name == "open" and owner in ("parquet", "pq", "tables", "opened"):
-                continue
-            place = 0 if name == "open" and method and owner not in ("io", "codecs") else OPENS[name]
+            of_path = name == "open" and method and ast.unparse(node.func.value) not in ("io", "codecs")
+            place = 0 if of_path else OPENS[name]
             mode = given.get("mode", node.args[place] if len(node.args) > place else None)
-            default = "w+b" if "Temporary" in name else "r"
-            if "b" not in (mode.value if isinstance(mode, ast.Constant) else default if mode is None else ""):
+            if mode is None:
+                text = "Temporary" not in name and not (of_path and given.keys() - {"newline", "errors", "buffering"})
+            else:
+                text = isinstance(mode, ast.Constant) and isinstance(mode.value, str) and "b" not in mode.value
+            if text:
                 yield node
         elif name in PIPES:
             flags = [given.get(flag) for flag in ("text", "universal_newlines")]
@@ -75,6 +74,38 @@ def calls(path: Path) -> list[str]:
 def test_every_text_file_and_pipe_names_its_encoding():
     assert len(SOURCES) > 250
     assert [call for path in SOURCES for call in calls(path)] == []
+
+
+LEFT = """
+p.open()
+p.open("w", newline="")
+p.open(newline="")
+open(p)
+open(p, "a")
+io.open(p, "r")
+os.fdopen(1, "w")
+tempfile.NamedTemporaryFile(mode="w+", suffix=".x")
+p.read_text(errors="replace")
+p.write_text("x")
+subprocess.run([], text=True)
+subprocess.Popen([], universal_newlines=True)
+"""
+NAMED = """
+p.open("rb")
+open(p, "rb")
+os.open(p, 1)
+Generator.open(engine, folder, longest=longest)
+tempfile.NamedTemporaryFile()
+p.read_text("utf-8")
+p.write_text("x", encoding="ascii")
+subprocess.run([])
+"""
+
+
+def test_the_search_finds_what_is_left_to_the_locale_and_nothing_else():
+    found = [call.lineno for call in calls_left(ast.parse(LEFT))]
+    assert sorted(found) == list(range(2, len(LEFT.splitlines()) + 1))
+    assert not list(calls_left(ast.parse(NAMED)))
 
 
 POSIX = {"LC_ALL": "C", "LANG": "", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

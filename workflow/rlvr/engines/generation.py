@@ -163,7 +163,7 @@ def generate(
     """The completions of each prompt, in order, by the model in a folder, and the seconds that took without loading."""
     longest = max(lengths.Lengths(folder).conversations(prompts), default=1)
     with (
-        Generator.open(engine, folder, device, decoding, longest=longest, encoding="utf-8") as generator,
+        Generator.open(engine, folder, device, decoding, longest=longest) as generator,
         console.bar(title, len(prompts), "item") as progress,
     ):
         began = time.monotonic()

@@ -101,7 +101,7 @@ def _generator(
         sampling["top_p"],
     )
     longest = max(Lengths(base).conversations(prompts["prompt"].to_pylist())) if engine == "vllm" else None
-    return Generator.open(engine, _start(base, sft, folder), chosen, decoding, longest=longest, encoding="utf-8")
+    return Generator.open(engine, _start(base, sft, folder), chosen, decoding, longest=longest)
 
 
 def _start(base: Path, sft: Path | None, folder: Path) -> Path:

@@ -225,9 +225,9 @@ def test_a_manifest_holds_every_digest_by_which_its_job_runs_again(tmp_path):
 def test_files_from_elsewhere_that_changed_since_are_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     source, stats = Path("train.jsonl"), Path("stats.json")
-    source.write_text("{}")
+    source.write_text("{}", encoding="utf-8")
     digest = provenance.sha256(source)
-    stats.write_text(json.dumps({"files": {str(source): digest}}))
+    stats.write_text(json.dumps({"files": {str(source): digest}}), encoding="utf-8")
     base = {"stage": "base", "code": "c", "config": {}, "files": {f"weights/{source}": digest}}
     data = {"stage": "data", "code": "c", "config": {"task": "countdown"}, "files": {}}
 
@@ -236,7 +236,7 @@ def test_files_from_elsewhere_that_changed_since_are_named(tmp_path, monkeypatch
         return origins.code(SimpleNamespace(input=given, params=params, output=SimpleNamespace(stats=stats)), content)
 
     assert changes(base, {"source": [str(source)]}) == changes(data, {}) == []
-    source.write_text("{} ")
+    source.write_text("{} ", encoding="utf-8")
     assert changes(base, {"source": [str(source)]}) == ["from another train.jsonl"]
     assert changes(data, {})[0] == "from another train.jsonl"
 

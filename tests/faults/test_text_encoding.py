@@ -46,13 +46,18 @@ def calls_left(tree: ast.AST) -> Iterator[ast.Call]:
             if len(node.args) < 2:
                 yield node
         elif name in OPENS:
-            of_path = name == "open" and method and ast.unparse(node.func.value) not in ("io", "codecs")
+            owner = ast.unparse(node.func.value) if method else ""
+            if (owner, name) == ("os", "open"):
+                continue
+            of_path = name == "open" and method and owner not in ("io", "codecs")
             place = 0 if of_path else OPENS[name]
             mode = given.get("mode", node.args[place] if len(node.args) > place else None)
             if mode is None:
                 text = "Temporary" not in name and not (of_path and given.keys() - {"newline", "errors", "buffering"})
             else:
-                text = isinstance(mode, ast.Constant) and isinstance(mode.value, str) and "b" not in mode.value
+                text = (
+                    isinstance(mode, ast.Constant) and isinstance(mode.value, str) and set(mode.value) <= set("rwaxt+")
+                )
             if text:
                 yield node
         elif name in PIPES:
@@ -94,7 +99,9 @@ NAMED = """
 p.open("rb")
 open(p, "rb")
 os.open(p, 1)
+os.open("/proc/stat", 0)
 Generator.open(engine, folder, longest=longest)
+Generator.open("transformers", folder)
 tempfile.NamedTemporaryFile()
 p.read_text("utf-8")
 p.write_text("x", encoding="ascii")

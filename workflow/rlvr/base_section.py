@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from rlvr import model_files, packaged
+from rlvr import file_names, model_files, packaged
 from rlvr.errors import RlvrError
 from rlvr.sections import Count, Section
 from rlvr_plugins.tasks import hub
@@ -72,8 +72,11 @@ class Base(Section):
             raise ValueError(f"model: no config.json in folder {self.model!r}; allowed: a saved model")
         if self.kind == "folder":
             try:
+                file_names.check(self.model)
+                for file in sorted(Path(self.model).expanduser().iterdir()):
+                    file_names.check(file.name)
                 model_files.require_readable(Path(self.model).expanduser(), self.model)
-            except (RlvrError, OSError) as error:
+            except (RlvrError, ValueError, OSError) as error:
                 raise ValueError(f"model: {str(error).removeprefix('base: ')}") from None
         return self
 

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 from rlvr import (
     adapter_targets,
     controls,
+    file_names,
     filters,
     leakage,
     plugin_options,
@@ -284,18 +285,28 @@ def _call_task(name: str, config: TaskConfig, with_sft: bool) -> None:
 def _check_task(name: str, config: TaskConfig, with_sft: bool) -> None:
     task = catalogue().task(name)
     options = task_options(name, config.options)
+    _check_files(task, options)
     for where, prompt in {"": config, **{f"prompts.{arm}.": prompt for arm, prompt in config.prompts.items()}}.items():
         _check_user_prompt(f"{where}user_prompt", prompt.user_prompt, task)
     if config.second_labels:
         if config.eval == 0:
             raise ValueError("second_labels: goes with an evaluated task only, and eval is 0")
         _in("second_labels", lambda: second_opinions.check_labels(task, config.second_labels))
+        other = config.second_labels.task
+        second = task_options(other, config.second_labels.options)
+        _in("second_labels", lambda: _check_files(catalogue().task(other), second))
     sft = config.sft if with_sft else 0
     if sft != 0 and task.demonstrate is None:
         raise ValueError("sft: this task has no demonstrations; set sft: 0")
     if task.check:
         pool = None if config.train is None or sft is None else max(config.train, sft)
         task.check(options, pool, config.eval)
+
+
+def _check_files(task: Task, options: Any) -> None:
+    for file in task.files(options) if task.files else []:
+        where = next((field for field, value in vars(options).items() if str(value) == str(file)), "")
+        _in(f"options.{where}" if where else "options", lambda file=file: file_names.check(str(file)))
 
 
 def _check_user_prompt(where: str, template: str | None, task: Task) -> None:

@@ -19,8 +19,9 @@ from rlvr.errors import RlvrError
 from rlvr.protocol import Protocol
 from rlvr.protocol_lock import under
 from rlvr.reporting import protocols
+from rlvr.reporting.results import Results
 from rlvr.rewards import Scorer
-from rlvr.stages import base, generate, memory, score
+from rlvr.stages import base, generate, memory, report, score
 
 TURN = "{{ '<|im_start|>' + message['role'] + '\n' + content + '<|im_end|>\n' }}"
 GENERATION = "{% if add_generation_prompt %}{{ '<|im_start|>assistant\nOPENED' }}{% endif %}"
@@ -292,6 +293,22 @@ def test_the_protocol_and_the_page_show_what_the_prompt_opened(made):
 def test_a_prompt_that_a_template_refuses_is_one_line_wherever_it_is_met(made, rows):
     with pytest.raises(RlvrError, match=r'^the chat template refuses a prompt \(No system role\); .*system_prompt: ""'):
         generation.encode(loaded(made, NO_SYSTEM), [rows[0]["prompt"]])
+
+
+def test_the_page_shows_what_the_template_does(finished, tmp_path, monkeypatch):
+    results = finished / "results" / "micro"
+    known = Results.manifests
+
+    def with_a_line(self):
+        found = known(self)
+        found["model/base/manifest.json"]["template"] = ["it opens '<think>'"]
+        return found
+
+    monkeypatch.setattr(Results, "manifests", with_a_line)
+    config = json.loads((results / "config" / "report.json").read_text())
+    report.run(config, results=results, report=tmp_path / "report", again=True)
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "<li>it opens &#39;&lt;think&gt;&#39;</li>" in page and "completion begins with" in page
 
 
 @pytest.mark.slow

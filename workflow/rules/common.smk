@@ -51,7 +51,11 @@ try:
     if workflow.is_main_process:
         supervision.require_config(_files, _overrides)
     _named = experiment_config.read(_files, _overrides)
-    if workflow.is_main_process and not workflow.output_settings.dryrun and not revisions.runs_nothing(sys.argv):
+    if (
+        workflow.is_main_process
+        and not workflow.output_settings.dryrun
+        and not revisions.runs_nothing(sys.argv)
+    ):
         _commits = revisions.required(_named)
     else:
         _commits = revisions.known(_named)
@@ -161,7 +165,11 @@ def warm_started(file, variant=None):
 
 def pass_at_k(endings):
     """The table of pass@k, where the config asks for samples."""
-    return [f"results/{{experiment}}/report/pass_at_k.{ending}" for ending in endings if config_.evaluation.sampled]
+    return [
+        f"results/{{experiment}}/report/pass_at_k.{ending}"
+        for ending in endings
+        if config_.evaluation.sampled
+    ]
 
 
 def cross_protocol(endings):
@@ -221,4 +229,6 @@ def print_summary():
     if snakemake_dag.holds(workflow.dag, str(summary)):
         print(f"\n{summary.read_text(encoding='utf-8')}", end="")
     else:
-        print(f"{summary.parent} is no part of this run and may be of older results; `snakemake` brings it up to date")
+        print(
+            f"{summary.parent} is no part of this run and may be of older results; `snakemake` brings it up to date"
+        )

@@ -9,6 +9,7 @@ snakemake. Exit status 1 where anything differs.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import random
 import re
@@ -174,9 +175,9 @@ class Stages:
     def soak(self, kills: int) -> list[str]:
         """Kills so many, the stages in turn; returns what was other than in the undisturbed run."""
         problems = []
-        names = sorted(self.jobs)
+        stages = itertools.cycle(sorted(self.jobs))
         while sum(self.killed.values()) < kills:
-            job = self.draw.choice(self.jobs[names[sum(self.killed.values()) % len(names)]])
+            job = self.draw.choice(self.jobs[next(stages)])
             found = self._one(job)
             if found:
                 self._restore()

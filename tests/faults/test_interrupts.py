@@ -41,9 +41,20 @@ def of_this_run(checkout: Path) -> list[str]:
     return found
 
 
-def start(checkout: Path, *before: str, **files) -> subprocess.Popen:
+UNIGNORED = (
+    sys.executable,
+    "-c",
+    "import fcntl, os, signal, sys, termios\n"
+    "for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP): signal.signal(number, signal.SIG_DFL)\n"
+    "if os.isatty(0): fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
+    "os.execvp(sys.argv[1], sys.argv[1:])",
+)
+"""Starts a command that ignores no signal, though the tests may run under nohup, on its terminal where it has one."""
+
+
+def start(checkout: Path, **files) -> subprocess.Popen:
     return subprocess.Popen(
-        [*before, "snakemake", "--cores", "1", TRAINED],
+        [*UNIGNORED, "snakemake", "--cores", "1", TRAINED],
         cwd=checkout,
         env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
         start_new_session=True,
@@ -59,7 +70,7 @@ def sealed(checkout: Path) -> bool:
 def to_snakemake_alone(checkout: Path, number: int) -> subprocess.Popen:
     """As systemd, Slurm and `kill` do it."""
     with (checkout / "printed").open("wb") as printed:
-        process = start(checkout, stdout=printed, stderr=printed)
+        process = start(checkout, stdin=subprocess.DEVNULL, stdout=printed, stderr=printed)
     wait_for(lambda: sealed(checkout), process)
     process.send_signal(number)
     process.wait(SECONDS)
@@ -68,9 +79,8 @@ def to_snakemake_alone(checkout: Path, number: int) -> subprocess.Popen:
 
 def close_the_terminal(checkout: Path) -> subprocess.Popen:
     """All processes of the terminal get SIGHUP, and nothing can be printed any more."""
-    own = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])"
     here, terminal = pty.openpty()
-    process = start(checkout, sys.executable, "-c", own, stdin=terminal, stdout=terminal, stderr=terminal)
+    process = start(checkout, stdin=terminal, stdout=terminal, stderr=terminal)
     os.close(terminal)
     os.set_blocking(here, False)
 
@@ -114,7 +124,13 @@ def test_the_first_signal_ends_a_stage_and_the_next_leave_it_time_to_clean_up():
         "    print('cleaned up')\n"
     )
     for number in interrupts.STOPPING:
-        process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, encoding="utf-8")
+        process = subprocess.Popen(
+            [*UNIGNORED, sys.executable, "-c", program],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        )
         process.stdout.readline()
         process.send_signal(number)
         assert process.communicate(timeout=SECONDS)[0] == "cleaned up\n", number
@@ -146,7 +162,9 @@ def test_a_run_that_is_told_to_stop_ends_its_jobs_and_goes_on_with_the_same_comm
     assert of_this_run(after_run) == []
     made = after_run / "results/micro/sft"
     assert not (made / "policy").exists() and not (made / "metrics.parquet").exists()
-    again = start(after_run, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
+    again = start(
+        after_run, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
+    )
     said = []
     for line in again.stdout:
         said.append(line)

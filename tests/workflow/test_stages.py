@@ -274,3 +274,9 @@ def test_the_screen_shows_progress_and_the_log_shows_the_rest(made, tmp_path):
     assert "step/s" in shown.stderr.splitlines()[-1] or "s/step" in shown.stderr.splitlines()[-1]
     assert "device: " in log.read_text()
     assert provenance.verify(tmp_path / "policy")
+
+
+def test_an_adapter_is_written_the_same_whatever_the_hash_seed(made, tmp_path):
+    policy = run_sft(made, tmp_path, adapter=LORA)
+    modules = json.loads((policy / "adapter_config.json").read_text())["target_modules"]
+    assert len(modules) > 3 and modules == sorted(modules)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
+from peft import PeftConfig, PeftModel
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -94,10 +94,18 @@ def save_policy(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) ->
     """
     with folders.replaced(folder) as part:
         if isinstance(model, PeftModel):
+            _sort(model.peft_config["default"])
             model.save_pretrained(part, selected_adapters=["default"])
         else:
             model.save_pretrained(part)
         tokenizer.save_pretrained(part)
+
+
+def _sort(adapter: PeftConfig) -> None:
+    """Gives sets, such as `target_modules`, one order in the file, whatever PYTHONHASHSEED is."""
+    for name, value in vars(adapter).items():
+        if isinstance(value, set):
+            setattr(adapter, name, sorted(value))
 
 
 def merged(base: Path, policy: Path) -> PreTrainedModel:

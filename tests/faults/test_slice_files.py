@@ -12,10 +12,10 @@ from rlvr.errors import RlvrError
 
 
 def run(slice_: Path, folder: Path, capsys, stage: str = "export") -> str:
-    files = {"export": ["--base", "b", "--policy", "p", "--weights"], "data": []}[stage]
-    files = [*files, str(folder / "weights")] if files else []
-    for name in ("train", "eval", "sft", "stats") if stage == "data" else ():
-        files += [f"--{name}", str(folder / name)]
+    files = []
+    for item in (*cli.STAGES[stage].inputs, *cli.STAGES[stage].outputs):
+        if not item.endswith(("?", "*")):
+            files += [f"--{item.rstrip('+').replace('_', '-')}", str(folder / item.rstrip("+"))]
     command = [stage, "--config", str(slice_), *files, "--manifest", str(folder / "manifest.json")]
     assert cli.main(command) == 1
     [line] = capsys.readouterr().err.splitlines()
@@ -63,6 +63,15 @@ def test_a_missing_key_names_the_file_and_the_stage(tmp_path, capsys, content, k
     folder.mkdir()
     line = run(slice_, folder, capsys, "data")
     assert f"{slice_}: no key {key!r}, so it is no slice for `rlvr data`" in line and "data/countdown" in line
+
+
+@pytest.mark.parametrize("stage", cli.STAGES)
+@pytest.mark.parametrize("content", ["", "[1]", '{"device": "cp'])
+def test_every_stage_says_so_in_one_line(tmp_path, capsys, stage, content):
+    slice_, folder = tmp_path / "slice.json", tmp_path / "out"
+    slice_.write_text(content, encoding="utf-8")
+    folder.mkdir()
+    assert run(slice_, folder, capsys, stage).startswith(f"rlvr {stage}: {slice_}: ")
 
 
 def test_a_missing_key_below_another_is_named_in_full(tmp_path):

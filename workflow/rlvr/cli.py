@@ -199,7 +199,7 @@ def _run_stage(arguments: argparse.Namespace) -> int:
 
 def _take_gpu(name: str, arguments: argparse.Namespace) -> None:
     """Before anything can use CUDA: one GPU is left to this process, by itself where the stage uses it."""
-    if STAGES[name].gpu and json.loads(arguments.config.read_text(encoding="utf-8")).get("device") != "cpu":
+    if STAGES[name].gpu and slice_files.read(arguments.config, name).get("device") != "cpu":
         gpu_lock.take(name, arguments.manifest.parent)
     nvidia.use_one()
 

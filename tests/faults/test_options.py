@@ -161,11 +161,13 @@ def test_the_tables_name_options_that_trl_has():
         ("device", "on", "a text stands in quotes"),
         ("experiment", "no", "a text stands in quotes"),
         ("experiment", "123", "a text stands in quotes: '123'"),
+        ("experiment", "1.10", "is not possible; allowed: a valid string; a text stands in quotes\n"),
+        ("base.revision", "1234e56", "is not possible; allowed: a valid string; a text stands in quotes\n"),
     ],
 )
 def test_a_word_that_yaml_reads_as_something_else_gets_the_hint_to_quote_it(tmp_path, path, written, expected):
     line = said(tmp_path, path, written)
-    assert " is not possible; allowed: " in line and expected in line
+    assert " is not possible; allowed: " in line and expected in f"{line}\n"
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "config").glob("**/*.yaml")), ids=lambda file: file.stem)

@@ -84,7 +84,8 @@ def quoting(value: Any, wanted: str, words: Sequence[str] | None = None) -> str:
     if "text" not in wanted.split(", ") or not (value is None or isinstance(value, bool | int | float)):
         return ""
     if not isinstance(value, bool | None):
-        return "" if words else f"; a text stands in quotes: '{value}'"
+        as_written = f": '{value}'" if isinstance(value, int) else ""
+        return "" if words else f"; a text stands in quotes{as_written}"
     meant = next((word for word in _UNQUOTED[value] if words and word in words), None)
     unquoted = " and ".join(_UNQUOTED[value][:2])
     cure = f"write '{meant}', in quotes" if meant else "a text stands in quotes"

@@ -88,6 +88,11 @@ def test_what_no_config_means_is_one_line_at_once(tmp_path, text, within):
         ("0x10", "allowed: 16, or"),
         ("0o17", "allowed: 15, or"),
         ("0b11", "allowed: 3, or"),
+        ("1_", "allowed: 1, or"),
+        ("0_", "which YAML 1.1 reads as 0; allowed: 0, or"),
+        ("0x_", "a number without digits; allowed: one with digits, or '0x_' in quotes"),
+        ("-0b_", "a number without digits"),
+        ("0x_1_f", "allowed: 31, or"),
         ("0_7", "which YAML 1.1 reads as 7; allowed: 7, or"),
     ],
 )
@@ -110,6 +115,7 @@ def test_a_number_that_yaml_reads_as_another_is_refused_with_its_key(tmp_path, w
     [
         *(("17", 17), ("+17", 17), ("-3", -3), ("0", 0), (".5", 0.5), ("1.", 1.0), ("1e-5", 1e-5), ("0.0", 0.0)),
         *(("yes", True), ("off", False), ("~", None), ("'0256'", "0256"), ('"1:30"', "1:30"), ("1.2.3", "1.2.3")),
+        *(("-.5", -0.5), ("+.5", 0.5), ("-.5e3", -500.0), ("0x", "0x"), ("1_x", "1_x")),
         *(("12:99", "12:99"), ("2026-11-30", "2026-11-30"), ("0256abc", "0256abc"), ("10-4", "10-4")),
     ],
 )

@@ -178,6 +178,8 @@ def _misread(written: str) -> str | None:
     """What is wrong with a number as it is written, and what is allowed; None where it is one to every reader."""
     digits = written.replace("_", "")
     if _BASED.match(written):
+        if not digits.lstrip("+-")[2:]:
+            return "a number without digits; allowed: one with digits"
         return f"YAML's releases differ on it; allowed: {int(digits, 0)}"
     if _SEXAGESIMAL.fullmatch(written):
         whole, *parts = digits.lstrip("-+").split(":")

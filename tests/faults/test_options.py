@@ -49,6 +49,12 @@ def said(tmp_path: Path, path: str, written: str) -> str:
         ("sft.trainer.no_cuda", "in its place: `device: cpu`"),
         ("sft.trainer.group_by_length", "in its place: `train_sampling_strategy: group_by_length`"),
         ("sft.trainer.fp16_opt_level", "in its place: `bf16: true` or `fp16: true`"),
+        ("grpo.trainer.model_revision", "in its place: `base.revision`"),
+        ("grpo.trainer.dataset_prompt_column", "in its place: `tasks.<name>.options.columns`"),
+        ("grpo.trainer.rollout_n", "in its place: `num_generations`"),
+        ("sft.trainer.sample_packing", "in its place: `packing`"),
+        ("sft.trainer.compute_metrics", "in its place: `grpo.evaluate`"),
+        ("grpo.trainer.vllm_importance_sampling_cap", "is a deprecated option of TRL's GRPOConfig; in its place: "),
         ("grpo.trainer.dataset_num_proc", "is an option of TRL's SFTConfig; allowed: under sft.trainer"),
         ("sft.trainer.num_generations", "is an option of TRL's GRPOConfig; allowed: under grpo.trainer"),
     ],
@@ -56,6 +62,15 @@ def said(tmp_path: Path, path: str, written: str) -> str:
 def test_an_option_of_another_release_is_said_with_what_takes_its_place(tmp_path, path, expected):
     line = said(tmp_path, path, "64")
     assert expected in line and "did you mean" not in line
+
+
+@pytest.mark.parametrize("stage", ["sft", "grpo"])
+def test_a_hint_by_spelling_names_an_option_that_may_be_set(stage):
+    refused = {*OWNED, *trainer_values.REFUSED, *trainer_values.REFUSED_IN[stage]}
+    for name in refused & trainer_options.known()[stage].keys():
+        with pytest.raises(ValueError, match="unknown option") as raised:
+            check_options(stage, {f"{name}x": 1})
+        assert not any(f"did you mean {other!r}" in str(raised.value) for other in refused)
 
 
 def test_a_former_option_is_no_option_of_this_release_and_names_one_that_is():

@@ -142,12 +142,14 @@ def _unknown(stage: str, name: str) -> str | None:
     if name in OWNED:
         return f"can't be set here, it is decided by {OWNED[name]}"
     if name in former_options.INSTEAD:
-        return f"is no option of TRL's {stage.upper()}Config; in its place: {former_options.INSTEAD[name]}"
+        kind = "a deprecated option" if name in known()[stage] else "no option"
+        return f"is {kind} of TRL's {stage.upper()}Config; in its place: {former_options.INSTEAD[name]}"
     if name in known()[stage]:
         return None
     if other := next((each for each in known() if name in known()[each]), None):
         return f"is an option of TRL's {other.upper()}Config; allowed: under {other}.trainer"
-    near = get_close_matches(name, known()[stage], 1)
+    refused = {*OWNED, *trainer_values.REFUSED, *trainer_values.REFUSED_IN[stage]}
+    near = get_close_matches(name, known()[stage].keys() - refused, 1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"unknown option; {hint}allowed: those of TRL's {stage.upper()}Config"
 

@@ -19,7 +19,22 @@ _MARKS = (
     (b"PK\x03\x04", "a ZIP archive or a spreadsheet"),
     (b"PAR1", "a Parquet file"),
     (b"(\xb5/\xfd", "a file compressed by zstd"),
+    (b"BZh", "a file compressed by bzip2"),
+    (b"\xfd7zXZ", "a file compressed by xz"),
+    (b"\xd0\xcf\x11\xe0", "a spreadsheet of an old kind"),
+    (b"ARROW1", "an Arrow file"),
+    (b"%PDF", "a PDF"),
+    (b"SQLite format 3", "a database"),
 )
+_WORDS = (
+    (b"version https://git-lfs", "a pointer of Git LFS, whose file was not fetched"),
+    (b"<!doctype html", "a page in HTML"),
+    (b"<html", "a page in HTML"),
+)
+_ESCAPES = ((b"\x1b$B", "ISO-2022-JP"), (b"\x1b$@", "ISO-2022-JP"), (b"\x1b$)C", "ISO-2022-KR"))
+MANY = 4
+"""Runs of bytes beyond ASCII from which on they are no damage but another encoding, if they stand as letters do."""
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _HIGH = re.compile(rb"[\x80-\xff]+")
 _SIGNS = frozenset(b"\x80\x82\x84\x85\x8b\x91\x92\x93\x94\x95\x96\x97\x99\x9b\xa0\xd7\xf7") | frozenset(
     range(0xA2, 0xC0)
@@ -34,7 +49,12 @@ def of_start(path: Path) -> str | None:
     for mark, name in _MARKS:
         if start.startswith(mark):
             return name
-    return _wide(start)
+    for word, name in _WORDS:
+        if start.lstrip()[: len(word)].lower() == word:
+            return name
+    if start and not any(start):
+        return "a file of zeros"
+    return _wide(start) or next((name for escape, name in _ESCAPES if escape in start), None)
 
 
 def of_file(path: Path) -> str | None:
@@ -143,18 +163,26 @@ def _single_byte(sample: bytes) -> str | None:
     if not runs:
         return None
     size = sum(len(run) for run, _, _ in runs)
-    words = sum(len(run) for run, _, _ in runs if len(run) >= 3 and min(run) >= 0xA8 and b"\xff" not in run)
+    many = len(runs) >= MANY and not _CONTROL.search(sample)
+    first = 0x80 if many else 0xA8
+    words = sum(len(run) for run, _, _ in runs if len(run) >= 3 and min(run) >= first and b"\xff" not in run)
     if words > size / 2:
         return "a code page such as Windows-1251 (Cyrillic) or another one of single bytes"
     plausible = sum(_plausible(sample, run, start, end) for run, start, end in runs)
     if plausible < 0.9 * size:
-        return None
+        beside = sum(_in_word(sample, start, end) for _, start, end in runs)
+        return "a code page of single bytes" if many and beside >= 0.9 * len(runs) else None
     signs = any(0x80 <= byte <= 0x9F for run, _, _ in runs for byte in run)
     return "Windows-1252 (cp1252)" if signs else "Latin-1 or Windows-1252 (cp1252)"
 
 
 def _plausible(sample: bytes, run: bytes, start: int, end: int) -> int:
     """How many bytes of a run are signs, or letters beside ASCII letters or spaces."""
-    beside = sample[start - 1 : start] + sample[end : end + 1]
-    in_word = any(chr(byte).isalpha() or byte == 0x20 for byte in beside if byte < 0x80)
+    in_word = _in_word(sample, start, end)
     return sum(byte in _SIGNS or (0xC0 <= byte <= 0xFE and in_word) for byte in run)
+
+
+def _in_word(sample: bytes, start: int, end: int) -> bool:
+    """Whether a run stands beside an ASCII letter or a space."""
+    beside = sample[start - 1 : start] + sample[end : end + 1]
+    return any(chr(byte).isalpha() or byte == 0x20 for byte in beside if byte < 0x80)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import io
 import json
+import lzma
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ LATIN = ["Un café à 3 euros, combien coûtent 4 ?", "Übung: größer als 3?",
 JAPANESE = ["太郎はりんごを3個もっています。いくつですか。", "みかんが5個あります。", "plain"]
 CHINESE = ["小明有3个苹果，小红有5个苹果，一共有多少个？", "一本书有100页，每天看10页。", "plain"]  # noqa: RUF001
 RUSSIAN = ["У Маши 3 яблока, а у Пети 5 яблок. Сколько всего?", "Поезд едет 2 часа.", "plain"]  # noqa: RUF001
+CZECH = ["Kolik stojí žluťoučký kůň, když má šest košů?", "Příliš mnoho? Řekni kolik.", "plain"]
 KOREAN = ["사과가 세 개 있고 배가 다섯 개 있습니다. 모두 몇 개입니까?", "책이 열 권 있습니다.", "plain"]
 ENDINGS = ("jsonl", "json", "csv")
 
@@ -66,6 +69,11 @@ def written(path: Path, content: bytes) -> Path:
         (CHINESE, "gbk", "GB18030"),
         (KOREAN, "euc_kr", "EUC-KR"),
         (RUSSIAN, "cp1251", "a code page such as Windows-1251"),
+        (RUSSIAN, "cp866", "a code page such as Windows-1251"),
+        (RUSSIAN, "koi8-r", "a code page such as Windows-1251"),
+        (CZECH, "cp1250", "a code page of single bytes"),
+        (LATIN * 3, "mac_roman", "a code page of single bytes"),
+        (JAPANESE, "iso2022_jp", "ISO-2022-JP"),
     ],
 )
 def test_another_encoding_is_named_once(tmp_path, questions, encoding, name, ending, on_bad_row):
@@ -101,6 +109,13 @@ def test_a_damaged_line_of_a_file_in_utf_8_is_a_bad_row(tmp_path):
 def test_what_is_no_text_at_all_is_named(tmp_path, ending):
     kinds = {b"PK\x03\x04rest": "a ZIP archive or a spreadsheet", b"PAR1rest": "a Parquet file"}
     kinds[gzip.compress(text(ending, ENGLISH).encode())] = "a file compressed by gzip"
+    kinds |= {
+        bz2.compress(b"x"): "a file compressed by bzip2",
+        lzma.compress(b"x"): "a file compressed by xz",
+        bytes(5000): "a file of zeros",
+        b"\n<!DOCTYPE html>\n<html><body>404</body></html>": "a page in HTML",
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n": "a pointer of Git LFS, whose file was",
+    }
     for content, name in kinds.items():
-        with pytest.raises(ValueError, match=f"looks like {name}; allowed: UTF-8"):
+        with pytest.raises(ValueError, match=f"looks like {name}.*; allowed: UTF-8"):
             read(written(tmp_path / f"rows.{ending}", content), "skip")

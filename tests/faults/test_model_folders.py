@@ -63,6 +63,20 @@ ODD = {
         with_config(quantization_config=["x"]),
         "config.json is damaged (quantization_config is no mapping)",
     ),
+    "quantization_config is empty": (
+        with_config(quantization_config={}),
+        "config.json is damaged (quantization_config is empty)",
+    ),
+    "quantization_config is false": (
+        with_config(quantization_config=False),
+        "config.json is damaged (quantization_config is no mapping)",
+    ),
+    "generation_config.json is empty": (said("generation_config.json", ""), "generation_config.json is damaged (Expe"),
+    "generation_config.json is a list": (said("generation_config.json", "[]"), "generation_config.json is damaged (no"),
+    "an end token is a text": (
+        said("generation_config.json", '{"eos_token_id": [1, "</s>"]}'),
+        "generation_config.json is damaged (eos_token_id is no number",
+    ),
     "weights are a folder": (
         lambda f: as_folder(f, "model.safetensors"),
         "model.safetensors is a folder; allowed: a file",
@@ -120,8 +134,18 @@ def test_an_odd_folder_is_one_line_when_the_config_is_read(folder, tmp_path, cha
         (said(INDEX, '{"weight_map": {"a": "model-2.safetensors"}}'), "model-2.safetensors is missing, which"),
         (said("model.safetensors", ""), "model.safetensors is cut off or damaged"),
         (with_config(quantization_config={"quant_method": "gptq"}), "is stored quantised (gptq)"),
+        (with_config(vocab_size="big"), "config.json can't be used (StrictDataclassFieldValidationError: Validation"),
+        (with_config(vocab_size=-1), "config.json can't be used (RuntimeError: "),
+        (with_config(num_attention_heads=0), "config.json can't be used (ZeroDivisionError: "),
+        (with_config(rope_scaling={"type": "zz"}), "config.json can't be used (KeyError: 'zz')"),
+        (with_config(pad_token_id=10**6), "config.json can't be used (AssertionError: "),
+        (with_config(dtype="float99"), "config.json can't be used (AttributeError: "),
+        (with_config(text_config={"x": 1}), "config.json can't be used (AttributeError: "),
     ],
-    ids=["no model", "odd types", "empty", "a missing part", "empty weights", "quantised"],
+    ids=[
+        *("no model", "odd types", "empty", "a missing part", "empty weights", "quantised", "a text as size"),
+        *("a size below 0", "no heads", "unknown positions", "padding beyond", "unknown numbers", "an odd text_config"),
+    ],
 )
 def test_what_takes_reading_is_one_line_when_the_base_is_taken_over(folder, tmp_path, change, expected):
     change(folder)

@@ -73,6 +73,14 @@ def test_a_folder_is_asked_and_else_the_default_of_its_type(tmp_path, said, tied
         read(tmp_path, ["lm_head"], base)
 
 
+@pytest.mark.parametrize("odd", [{"vocab_size": "big"}, {"model_type": "none_such"}, {"text_config": {"x": 1}}])
+def test_a_folder_that_can_not_be_asked_is_named(tmp_path, odd):
+    base = folder(tmp_path, **odd)
+    with pytest.raises(RlvrError) as raised:
+        read(tmp_path, ["lm_head"], base)
+    assert f"base: {base}: config.json can't be used (" in str(raised.value) and "\n" not in str(raised.value)
+
+
 def test_a_base_of_the_hub_is_asked_before_it_is_loaded(tmp_path):
     read(tmp_path, ["lm_head"], "Qwen/Qwen2.5-0.5B-Instruct")
     base = Path(folder(tmp_path, tie_word_embeddings=True))

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rlvr import model_files
 from rlvr.errors import RlvrError
 
 if TYPE_CHECKING:
@@ -63,12 +64,13 @@ def known_to_be_tied(base: Base) -> bool:
     """Whether a base ties its embeddings; False for one of a hub, which is asked once it has been fetched."""
     if base.kind in ("tiny", "packaged"):
         return True
-    return base.kind == "folder" and tied(Path(base.model).expanduser())
+    return base.kind == "folder" and tied(Path(base.model).expanduser(), base.model)
 
 
-def tied(folder: Path) -> bool:
-    """Whether the model in a folder ties its embeddings, by its config.json or the default of its type."""
-    from transformers import AutoConfig
+def tied(folder: Path, model: str) -> bool:
+    """Whether the model in a folder ties its embeddings, by its config.json or the default of its type.
 
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    return bool(config.get_text_config().tie_word_embeddings)
+    Raises RlvrError where transformers can't read the config.
+    """
+    config = model_files.transformers_config(folder, model).get_text_config()
+    return bool(config.tie_word_embeddings)

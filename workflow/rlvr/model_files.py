@@ -59,14 +59,20 @@ def require_readable(folder: Path, model: str) -> None:
     config = _mapping(folder / "config.json", model)
     if not isinstance(config.get("model_type", ""), str):
         raise RlvrError(f"base: {model}: config.json is damaged (model_type is no text)")
-    if not isinstance(config.get("quantization_config") or {}, dict):
-        raise RlvrError(f"base: {model}: config.json is damaged (quantization_config is no mapping)")
+    quantisation = config.get("quantization_config")
+    if quantisation is not None and not (isinstance(quantisation, dict) and quantisation):
+        problem = "is empty" if quantisation == {} else "is no mapping"
+        raise RlvrError(f"base: {model}: config.json is damaged (quantization_config {problem})")
     _mapping(folder / "tokenizer_config.json", model)
+    ends = _mapping(folder / "generation_config.json", model).get("eos_token_id")
+    if ends is not None and not all(type(end) is int for end in (ends if isinstance(ends, list) else [ends])):
+        raise RlvrError(f"base: {model}: generation_config.json is damaged (eos_token_id is no number, nor a list)")
     _shards(folder, model)
 
 
 def require_usable(folder: Path, model: str) -> None:
-    """Raises RlvrError where config and tokenizer ask for code of their own, are quantised or have no chat template."""
+    """Raises RlvrError where config and tokenizer ask for code of their own, are quantised or have no chat template,
+    and where no model can be built by the config."""
     config = _mapping(folder / "config.json", model)
     _require_native(config, model)
     if config.get("quantization_config"):
@@ -75,7 +81,39 @@ def require_usable(folder: Path, model: str) -> None:
             f"base: {model} is stored quantised ({method}), and an adapter merged into that would be rounded; allowed: "
             "the same model in 16 bits"
         )
+    _require_buildable(folder, model)
     _require_template(folder, model)
+
+
+def transformers_config(folder: Path, model: str) -> Any:
+    """The config of a model as transformers reads it. Raises RlvrError where it can't."""
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        config.get_text_config().to_dict()  # a part may be no config at all
+        return config
+    except Exception as error:  # whatever the class of a model's config raises
+        raise _unusable(model, error) from None
+
+
+def _require_buildable(folder: Path, model: str) -> None:
+    """Builds the model without memory for its weights."""
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.initialization import no_init_weights
+
+    config = transformers_config(folder, model)
+    try:
+        with torch.device("meta"), no_init_weights():
+            AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    except Exception as error:  # whatever a model's layers raise
+        raise _unusable(model, error) from None
+
+
+def _unusable(model: str, error: Exception) -> RlvrError:
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    return RlvrError(f"base: {model}: config.json can't be used ({said if len(said) < 200 else f'{said[:197]}...'})")
 
 
 def require_whole(folder: Path, model: str) -> None:

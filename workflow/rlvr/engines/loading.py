@@ -71,7 +71,7 @@ def load(engine: Engine, request: Request) -> tuple[Any, Any]:
     from rlvr.engines.models import generation_config_of
 
     if request.adapter and adapter_targets.embeddings(request.adapter["target_modules"]):
-        tied = adapter_targets.tied(request.base)
+        tied = adapter_targets.tied(request.base, "the base")
         adapter_targets.require_untied(request.adapter["target_modules"], tied, "the base")
     model, fresh_adapter = engine.load(request)
     model.generation_config = generation_config_of(request.base)

@@ -117,7 +117,9 @@ def _cell(row: Mapping[str, Any], name: str) -> Any:
             try:
                 value = json.loads(value)
             except (ValueError, RecursionError):
-                raise LookupError(name) from None
+                shown = f"it is {_shown(value)}, a text that is no JSON"
+                problem = f"column {name.partition('.')[0]!r} can't be used"
+                raise RowError(problem, f": {shown}; allowed: an object or a list, or a text of it as JSON") from None
         if isinstance(value, Doubled):
             raise RowError("a key stands twice", f": {value.key[:60]!r}; allowed: each key once")
         if isinstance(value, list) and re.fullmatch("[0-9]{1,6}", part):

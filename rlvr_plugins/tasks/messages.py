@@ -27,7 +27,10 @@ def said_by(role: str, value: Any) -> Any:
     texts = [text for kind, text in found if kind == role]
     if len(texts) != 1 or others:
         roles = ", ".join(kind for kind, _ in found)[:60] or "none"
-        raise NotOne(f"a list of messages of {roles}; allowed: one of the {role}, and before it one of the system")
+        raise NotOne(
+            f"a list of messages of {roles}; allowed: one of the {role}, and before it one of the system, or the name "
+            "of one message, such as `messages.0.content`"
+        )
     return texts[0]
 
 

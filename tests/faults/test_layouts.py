@@ -139,6 +139,14 @@ def test_a_conversation_gives_question_and_solution_by_place(tmp_path):
         assert (example.fields["question"], example.fields["solution"][:11]) == ("What is 1 + 1?", "One and one")
 
 
+@pytest.mark.parametrize("column", ["extra_info.answer", "list.0.answer"])
+def test_a_nested_column_that_is_no_json_is_named(tmp_path, column):
+    """Pandas writes nested columns to CSV as Python does."""
+    rows = [{"prompt": "x 1", "extra_info": str({"answer": "1"}), "list": str([{"answer": "1"}])}]
+    with pytest.raises(ValueError, match=r"line 2: column '(extra_info|list)' can't be used: it is .* is no JSON; "):
+        read(tmp_path, rows, {"question": "prompt", "answer": column}, "csv")
+
+
 USER, ASSISTANT = {"role": "user", "content": "x 1"}, {"role": "assistant", "content": "y"}
 
 
@@ -146,6 +154,7 @@ USER, ASSISTANT = {"role": "user", "content": "x 1"}, {"role": "assistant", "con
     ("prompt", "expected"),
     [
         ([USER, USER], "a list of messages of user, user; allowed: one of the user, and before it one of the system"),
+        ([USER, ASSISTANT], "or the name of one message, such as `messages.0.content`"),
         ([USER, ASSISTANT], "a list of messages of user, assistant; allowed: one of the user"),
         ([{"role": "system", "content": "x"}], "a list of messages of system; allowed: one of the user"),
         ([{"content": "x"}], "of which one has no role"),

@@ -166,7 +166,7 @@ DATA = {
     "countdown": {"train": 256, "eval": 6, "options": {"source": "generator", "counts": [3, 4]}},
     "openmath": {"options": {"source": "path", "train_path": "openmath.jsonl"}},
 }
-STEPS = {"max_steps": 2, "warmup_steps": 0, "optim": "adamw_torch"}
+STEPS = {"max_steps": 2, "optim": "adamw_torch"}
 
 
 def swapped(name: str) -> dict:

@@ -13,12 +13,6 @@ _WORKERS = "dataloader_num_workers above 0"
 
 def check_together(stage: str, options: dict[str, Any], where: str) -> None:
     """Raises ValueError when options contradict one another, of which TRL takes one in silence or fails in training."""
-    warmup, steps = value(stage, options, "warmup_steps"), value(stage, options, "max_steps")
-    if steps > 0 and warmup >= 1 and warmup > steps:
-        raise ValueError(
-            f"{where}.warmup_steps: {warmup:g} is not possible, the learning rate would never be reached; allowed: up "
-            f"to max_steps ({steps})"
-        )
     if options.get("bf16") and options.get("fp16"):
         raise ValueError(f"{where}.fp16: true goes without bf16: true")
     if not value(stage, options, "dataloader_num_workers"):

@@ -193,7 +193,7 @@ def _last_expression(text: str) -> str:
     statement = stated(text)
     if statement and statement[1]:
         return statement[0]
-    tail = _signs(text[-TAIL:] if statement is None else statement[0][:TAIL])
+    tail = _signs(statement[0][:TAIL] if statement and re.search("[0-9]", statement[0]) else text[-TAIL:])
     for line in reversed(tail.splitlines()):
         line = _EMPHASIS.sub(r" \1 ", _MARKUP.sub(" ", line))
         runs = [run for run in _RUN.finditer(line) if re.search("[+*/-]", run[0])]

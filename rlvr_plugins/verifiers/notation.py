@@ -48,6 +48,7 @@ _LATEX = (
     (re.compile(r"\\(?:times|cdot)(?![A-Za-z])"), "×"),
     (re.compile(r"\\(?:approx|Rightarrow|implies|to|rightarrow)(?![A-Za-z])"), "="),
     (re.compile(r"\\(?:therefore|sim|bf|it|rm|tiny|small|normalsize|[lL]arge|LARGE|[hH]uge)(?![A-Za-z{])"), " "),
+    (re.compile(r"\\(?:begin|end)\s*\{[a-z]{1,12}\*?\}"), " "),
     (re.compile(r"\\\\\s*\Z"), " "),
 )
 _ORDINAL = re.compile(r"(?<=[0-9])\^\s*\{?\s*(?:\\text\s*\{\s*)?(st|nd|rd|th)\b\s*\}{0,2}")

@@ -53,6 +53,18 @@ OWN_SYSTEM = (
     "{% if messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou are a helpful robot.<|im_end|>\n' }}"
     "{% endif %}" + template()
 )
+MISTRAL = (
+    "{% set given = messages[1:] if messages[0]['role'] == 'system' else messages %}{% for message in given %}"
+    "{% if message['role'] == 'user' %}{{ '[INST] ' + (messages[0]['content'] + '\n\n' if loop.last and "
+    "messages[0]['role'] == 'system' else '') + message['content'] + '[/INST]' }}"
+    "{% else %}{{ ' ' + message['content'] + '<|im_end|>' }}{% endif %}{% endfor %}"
+)
+"""Has no header before an answer, and renders the system prompt where the last message is a user's."""
+UNASKED = template() + "{% if messages[-1]['role'] != 'assistant' %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+UNASKED = UNASKED.replace(GENERATION.replace("OPENED", ""), "")
+OPENS = "('<think></think>' if '/no_think' in messages[-1]['content'] else '<think>\n')"
+TOGGLED = template().replace("assistant\n' }}", f"assistant\n' + {OPENS} }}}}")
+MODERN_GEMMA = template().replace("<|im_start|>", "<|turn>").replace("<|im_end|>", "<turn|><|im_end|>")
 DATED = template(before="{{ 'Today: ' + strftime_now('%d %b %Y') + '\n' }}")
 
 
@@ -114,6 +126,9 @@ def test_the_base_stage_refuses_a_template_under_which_nothing_can_be_trained(ma
         (DATED, "may put the date of the day into prompts"),
         (template().replace("im_end", "im_start"), "ends a turn with '<|im_start|>"),
         (FOLDS_SYSTEM, ""),
+        (MISTRAL, "its template adds to an assistant's turn"),
+        (UNASKED, ""),
+        (MODERN_GEMMA, ""),
         (template(), ""),
     ],
 )
@@ -175,13 +190,23 @@ def test_the_prompts_of_all_arms_are_tried_before_training(made, tmp_path):
         (template(opened="</think>"), ""),
         (NO_GENERATION, ""),
         (FOLDS_SYSTEM, ""),
+        (MISTRAL, ""),
+        (UNASKED, ""),
+        (template("{% if message['role'] == 'assistant' %}{% set content = '' %}{% endif %}"), ""),
+        (TOGGLED, "<think>\n"),
     ],
 )
 def test_what_a_prompt_opens_of_the_completion(made, rows, text, prefix):
     assert chat_template.turn(loaded(made, text), rows[0]["prompt"]).prefix == prefix
 
 
-@pytest.mark.parametrize("text", [PREFILLED, CUT, PADDED, CLOSED, template(), FOLDS_SYSTEM])
+def test_what_a_prompt_opens_may_hang_on_the_last_message(made):
+    prefixes = chat_template.Prefixes(loaded(made, TOGGLED))
+    of = [prefixes.of([{"role": "user", "content": text}]) for text in ("1 + 1", "1 + 1 /no_think", "2 + 2", "")]
+    assert of == ["<think>\n", "", "<think>\n", "<think>\n"]
+
+
+@pytest.mark.parametrize("text", [PREFILLED, CUT, PADDED, CLOSED, template(), FOLDS_SYSTEM, MISTRAL, UNASKED])
 def test_sft_teaches_the_whole_demonstration_once_right_after_the_prompt_of_sampling(made, rows, text):
     tokenizer = loaded(made, text)
     prepared, used = sft_data.rows(tokenizer, rows)

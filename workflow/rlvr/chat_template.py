@@ -68,9 +68,19 @@ def replaced(tokenizer: Any, template: str) -> Iterator[None]:
 def turn(tokenizer: Any, prompt: Messages) -> Turn:
     """How the template has an assistant answer a prompt; raises what the template raises."""
     generation, plain = render(tokenizer, prompt, generation=True), render(tokenizer, prompt)
-    before, _, tail = render(tokenizer, [*prompt, {"role": "assistant", "content": MARK}]).partition(MARK)
-    opens = generation != plain or not before.removeprefix(plain).strip()
-    return Turn(generation, _prefix(generation, plain, before), tail, opens)
+    before, mark, tail = render(tokenizer, [*prompt, {"role": "assistant", "content": MARK}]).partition(MARK)
+    opens = generation != plain or not _header(plain, before, prompt[-1]["content"].strip()).strip()
+    return Turn(generation, _prefix(generation, plain, before if mark else generation), tail, opens)
+
+
+def _header(plain: str, before: str, question: str) -> str:
+    """What stands before an assistant's turn and not at the end of a prompt.
+
+    Only what follows the question is compared: before it, templates such as Mistral's render a conversation that an
+    assistant has answered in another way.
+    """
+    ending, header = (text.rpartition(question)[2] if question else text for text in (plain, before))
+    return "" if ending.startswith(header) else header.removeprefix(ending)
 
 
 def _prefix(generation: str, plain: str, before: str) -> str:
@@ -89,19 +99,27 @@ def _prefix(generation: str, plain: str, before: str) -> str:
 
 
 class Prefixes:
-    """What generation prompts have already said of completions, by the messages before the last one."""
+    """What generation prompts have already said of completions.
+
+    It is the same after messages whose last one alone differs, where the prompts end alike; a `/no_think` in the last
+    one may make them end otherwise.
+    """
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
-        self._known: dict[tuple[tuple[str, str], ...], str] = {}
+        self._known: dict[tuple[Any, str], str] = {}
+        self._latest: tuple[Any, str] | None = None
 
     def of(self, prompt: Messages) -> str:
         """Raises RlvrError where the template refuses the prompt."""
-        key = tuple((message["role"], message["content"]) for message in prompt[:-1])
-        if key not in self._known:
-            generation_prompt(self._tokenizer, prompt)
-            self._known[key] = turn(self._tokenizer, prompt).prefix
-        return self._known[key]
+        messages = tuple((message["role"], message["content"]) for message in prompt)
+        if self._latest is None or self._latest[0] != messages:
+            ending = generation_prompt(self._tokenizer, prompt).rpartition(prompt[-1]["content"].strip() or "\n")[2]
+            key = messages[:-1], ending
+            if key not in self._known:
+                self._known[key] = turn(self._tokenizer, prompt).prefix
+            self._latest = messages, self._known[key]
+        return self._latest[1]
 
 
 def learnt(demonstration: str, prefix: str) -> str | None:

@@ -19,7 +19,7 @@ from rlvr_plugins.types import QUESTION
 from rlvr_plugins.verifiers.reasoning_tags import CLOSING, OPENING
 
 _DATE = re.compile(r"strftime|datetime|date_string")
-_SPECIAL = re.compile(r"<[|｜][^|｜<>]{1,40}[|｜]>|</?\w[\w:]{0,20}>|\[/?[A-Z_]{2,20}\]")
+_SPECIAL = re.compile(r"<[|｜][^|｜<>]{1,40}[|｜]>|</?\w[\w:]{0,20}>|<\|\w{1,20}>|<\w{1,20}\|>|\[/?[A-Z_]{2,20}\]")
 _ROLES = re.compile(r"\b(?:system|user|assistant|model|human|bot|tool|developer)\b", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d_]{2,}")
 SOME_QUESTION = "1 + 1"

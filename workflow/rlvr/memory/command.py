@@ -6,12 +6,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlvr import packaged
-from rlvr.base_section import Base, Tiny
-from rlvr.config import Config
 from rlvr.errors import RlvrError
 
 if TYPE_CHECKING:
+    from rlvr.base_section import Base
+    from rlvr.config import Config
     from rlvr.memory.check import Check
     from rlvr.memory.devices import Device
 
@@ -95,6 +94,8 @@ def _model(experiment: Config):
     """
     from transformers import AutoConfig
 
+    from rlvr import packaged
+    from rlvr.base_section import Tiny
     from rlvr.memory import published
 
     made = Path("results") / experiment.experiment / "model" / "base" / "weights"

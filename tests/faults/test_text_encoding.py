@@ -171,3 +171,9 @@ def test_a_terminal_that_lacks_a_character_shows_its_escape(tmp_path):
     env = {**os.environ, "PYTHONIOENCODING": "ascii"}
     done = subprocess.run([sys.executable, "-c", program, tmp_path / "log"], env=env, capture_output=True)
     assert done.stderr == b"\\u2212 \\xe9\n"
+
+
+def test_an_interpreter_that_is_to_keep_the_locale_is_not_started_again_and_again():
+    command = [sys.executable, "-X", "utf8=0", "-m", "rlvr", "--help"]
+    done = subprocess.run(command, env={**os.environ, **POSIX}, capture_output=True, timeout=60)
+    assert done.returncode == 0 and done.stdout.startswith(b"usage: rlvr")

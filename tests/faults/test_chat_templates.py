@@ -330,9 +330,9 @@ def test_the_page_shows_what_the_template_does(finished, tmp_path, monkeypatch):
         return found
 
     monkeypatch.setattr(Results, "manifests", with_a_line)
-    config = json.loads((results / "config" / "report.json").read_text())
+    config = json.loads((results / "config" / "report.json").read_text(encoding="utf-8"))
     report.run(config, results=results, report=tmp_path / "report", again=True)
-    page = (tmp_path / "report" / "index.html").read_text()
+    page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
     assert "<li>it opens &#39;&lt;think&gt;&#39;</li>" in page and "completion begins with" in page
 
 

@@ -26,7 +26,9 @@ def experiment(source: Path, base: object = MICRO["base"]) -> dict:
 
 
 def rows(file: Path) -> Path:
-    file.write_text("".join(f"{json.dumps({**ROW, 'question': f'What is {n} + 1?'})}\n" for n in range(20)))
+    file.write_text(
+        "".join(f"{json.dumps({**ROW, 'question': f'What is {n} + 1?'})}\n" for n in range(20)), encoding="utf-8"
+    )
     return file
 
 
@@ -34,7 +36,7 @@ def rows(file: Path) -> Path:
 def test_a_source_that_snakemake_would_misread_is_refused(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "x.yaml"
-    file.write_text(yaml.safe_dump(experiment(rows(Path(name)))))
+    file.write_text(yaml.safe_dump(experiment(rows(Path(name)))), encoding="utf-8")
     with pytest.raises(RlvrError) as raised:
         config.read([file])
     assert str(raised.value).startswith(f"{file}: tasks.gsm8k.options.train_path: ")
@@ -48,7 +50,7 @@ def test_a_base_folder_that_snakemake_would_misread_is_refused(made, tmp_path):
     for folder, extra in (("m{x}", "notes.txt"), ("m", "notes <1>.txt")):
         shutil.copytree(made.base, tmp_path / folder)
         (tmp_path / folder / extra).touch()
-        file.write_text(yaml.safe_dump(experiment(source, str(tmp_path / folder))))
+        file.write_text(yaml.safe_dump(experiment(source, str(tmp_path / folder))), encoding="utf-8")
         with pytest.raises(RlvrError, match=r"x\.yaml: base\.model: .* allowed: a name without \{ \} < >"):
             config.read([file])
 
@@ -56,7 +58,7 @@ def test_a_base_folder_that_snakemake_would_misread_is_refused(made, tmp_path):
 @pytest.mark.slow
 def test_blanks_quotes_and_what_a_shell_acts_on_are_taken(tmp_path):
     checkout = copy_checkout(tmp_path / "checkout")
-    (checkout / "config/config.yaml").write_text(yaml.safe_dump(experiment(rows(tmp_path / TAKEN))))
+    (checkout / "config/config.yaml").write_text(yaml.safe_dump(experiment(rows(tmp_path / TAKEN))), encoding="utf-8")
     snakemake(checkout, "results/micro/data/gsm8k/raw/manifest.json", HOME="/nowhere")
-    made = json.loads((checkout / "results/micro/data/gsm8k/raw/manifest.json").read_text())
+    made = json.loads((checkout / "results/micro/data/gsm8k/raw/manifest.json").read_text(encoding="utf-8"))
     assert made["files"]["train.parquet"]

@@ -84,7 +84,7 @@ STAGES = {
         "check that rows and training will fit, as `rlvr preflight` does for people",
         ("base", "train*", "sft*", "held_out*", "slices*", "work?", "prompts?"),
         ("estimate", "probe", "passed"),
-        settings=("slices", "work"),
+        settings=("slices", "work", "prompts"),
         gpu=True,
     ),
     "sft": Stage(

@@ -178,6 +178,7 @@ BAD_KEYS = {
     "empty": (lambda cache, user: user / "empty", "holds no key; allowed: 64 hexadecimal digits"),
     "binary": (lambda cache, user: user / "binary", "holds no key"),
     "a folder": (lambda cache, user: user, "holds no key"),
+    "of an unknown user": (lambda cache, user: "~nobody-here/key", "no home folder is known"),
 }
 
 

@@ -21,10 +21,16 @@ KEY = re.compile(r"[0-9a-f]{64}\n?")
 
 
 def key_file() -> Path:
-    """`$RLVR_CACHE_KEY`, else `rlvr/cache.key` in `$XDG_CONFIG_HOME` or `~/.config`."""
-    if own := os.environ.get(OWN_KEY):
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "rlvr" / "cache.key"
+    """`$RLVR_CACHE_KEY`, else `rlvr/cache.key` in `$XDG_CONFIG_HOME` or `~/.config`.
+
+    Raises RlvrError for a user without a home.
+    """
+    try:
+        if own := os.environ.get(OWN_KEY):
+            return Path(own).expanduser()
+        return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "rlvr" / "cache.key"
+    except RuntimeError:
+        raise RlvrError(f"{OWN_KEY}: no home folder is known for the key; allowed: a file for it") from None
 
 
 def wanted() -> bool:

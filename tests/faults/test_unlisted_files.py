@@ -175,6 +175,36 @@ def test_a_damaged_manifest_is_one_line(tmp_path, content):
         provenance.verify(weights)
 
 
+def none(files: dict) -> None:
+    files.clear()
+
+
+def without_one(files: dict) -> None:
+    del files["weights/config.json"]
+
+
+@pytest.mark.parametrize("edit", [none, without_one])
+def test_an_edited_manifest_is_refused_also_where_it_no_longer_lists_what_is_read(tmp_path, edit):
+    """It would count as an input without a manifest, which is hashed and used."""
+    weights, manifest = model(tmp_path), tmp_path / "manifest.json"
+    content = json.loads(manifest.read_text(encoding="utf-8"))
+    edit(content["files"])
+    manifest.write_text(json.dumps(content), encoding="utf-8")
+    (weights / "config.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(RlvrError, match=r"manifest\.json was edited: .*; delete .*manifest\.json and run again"):
+        provenance.verify(weights)
+
+
+def test_a_strange_name_in_a_manifest_does_not_reach_the_terminal_as_it_is(tmp_path):
+    weights, name = model(tmp_path), "a\x1b[2J\nb"
+    (weights / name).touch()
+    provenance.write_manifest(tmp_path / "manifest.json", [weights], {})
+    (weights / name).unlink()
+    with pytest.raises(RlvrError, match=r"b' is missing") as refused:
+        provenance.verify(weights)
+    assert str(refused.value).isprintable()
+
+
 def test_two_manifests_of_one_folder_are_refused(tmp_path):
     weights = model(tmp_path)
     shutil.copy(tmp_path / "manifest.json", tmp_path / "0.manifest.json")

@@ -139,6 +139,9 @@ def verify(artifact: Path) -> str:
     found = _find(artifact)
     if found is not None:
         verify_manifest(*found)
+    else:
+        for manifest in artifact.parent.glob(f"*{NAME}"):
+            _require_unedited(manifest, read(manifest))  # it might have listed the artifact
     return contents(artifact)
 
 
@@ -203,13 +206,14 @@ def verify_manifest(manifest: Path, only: str = "") -> dict[str, Any]:
             f"{manifest} {said}; {_deletion(manifest, manifest.name, content)} and run again, or set "
             f"{signatures.OWN_KEY} to a copy of the key of who made it"
         )
+    _require_unedited(manifest, content)
     files = {name: digest for name, digest in content["files"].items() if not only or _belongs(name, only)}
     for name, digest in files.items():
         file = manifest.parent / name
         if file.is_file() and sha256(file) == digest:
             continue
         problem = "is damaged: its sha256 is not that of its manifest" if file.is_file() else "is missing"
-        raise RlvrError(f"{file} {problem}; {_deletion(manifest, name, content)} and run again")
+        raise RlvrError(f"{listing.shown(file)} {problem}; {_deletion(manifest, name, content)} and run again")
     for folder in sorted({name.partition("/")[0] for name in files if "/" in name}):
         listed = {name[len(folder) + 1 :] for name in files if _belongs(name, folder)}
         for stray in listing.unlisted(manifest.parent / folder, listed):
@@ -219,6 +223,15 @@ def verify_manifest(manifest: Path, only: str = "") -> dict[str, Any]:
                 f"{_deletion(manifest, folder, content)} and run again"
             )
     return content
+
+
+def _require_unedited(manifest: Path, content: dict[str, Any]) -> None:
+    """Raises RlvrError where a manifest no longer says what its own digest is of."""
+    if OWN in content and content[OWN] != own_digest(content):
+        raise RlvrError(
+            f"{listing.shown(manifest)} was edited: its digest is not that of what it says; "
+            f"{_deletion(manifest, manifest.name, content)} and run again"
+        )
 
 
 def unsigned(manifest: Path, content: dict[str, Any]) -> str | None:
@@ -240,7 +253,7 @@ def _deletion(manifest: Path, name: str, content: dict[str, Any]) -> str:
     entries = output_cache.entries_of(file) or output_cache.entries_of(manifest)
     if not entries:
         copied = f" and {file.resolve()} (its copy in the cache)" if file.is_symlink() and file.is_file() else ""
-        return f"delete {whole}{copied}"
+        return listing.shown(f"delete {whole}{copied}")
     made = sorted({manifest.name, *(listed.partition("/")[0] for listed in content.get("files", {}))})
     outputs = ", ".join(str(manifest.parent / each) for each in made)
     return f"delete {outputs} and all that the output cache has of them ({', '.join(map(str, entries))})"

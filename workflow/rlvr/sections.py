@@ -218,7 +218,7 @@ class Grpo(Variant):
     max_zero_variance_steps: Count | None = Field(
         100,
         description="Training stops after so many steps in a row in which all completions of each prompt earned the "
-        "same, or no reward applied: nothing is learned from them; said after 10; null: never.",
+        "same, or no reward applied: nothing is learned from them; said after 10; null: never, as in controls.",
     )
     evaluate: Evaluate | None = Field(
         None, description="pass@k while training; null: none. Choosing a step or setting by it is choosing on the test."

@@ -59,7 +59,8 @@ def grpo_variant(config: Config, name: str) -> dict[str, Any]:
         "dynamic": dynamic and dynamic.model_dump(),
         "max_failures": config.grpo.max_failures,
         "max_logp_difference": config.grpo.max_logp_difference,
-        "max_zero_variance_steps": config.grpo.max_zero_variance_steps,
+        # A control may learn nothing, or all that there is to its reward.
+        "max_zero_variance_steps": None if name in config.controls else config.grpo.max_zero_variance_steps,
         "keep_completions": config.grpo.keep_completions,
         "order": variant.order or config.grpo.order,
     }

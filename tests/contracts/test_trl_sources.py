@@ -122,3 +122,13 @@ def test_several_visible_gpus_make_the_batch_larger_in_silence():
     size = text(definition(arguments, "TrainingArguments", "train_batch_size"))
     assert "self.per_device_train_batch_size * max(1, self.n_gpu)" in size
     assert "return self._n_gpu" in text(definition(arguments, "TrainingArguments", "n_gpu"))
+
+
+def test_an_epoch_is_run_by_one_method_after_which_the_trainer_looks_whether_to_stop():
+    """Unsloth executes the source of this loop anew, with its own greeting."""
+    loop = definition(source("transformers", "trainer.py"), "Trainer", "_inner_training_loop")
+    (epochs,) = [each for each in ast.walk(loop) if isinstance(each, ast.For) and "epoch" in text(each.target)]
+    calls = [each for each in ast.walk(epochs) if isinstance(each, ast.Call) and text(each.func) == "self._run_epoch"]
+    assert [len(call.args) for call in calls] == [0] and "if self.control.should_training_stop:" in text(epochs), (
+        "training._require_no_step_beyond replaces it where a checkpoint is of the last step"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +20,7 @@ def seal(folder: Path, step: int) -> Path:
     (checkpoint / "inner").mkdir(parents=True)
     for name in ("optimizer.pt", "inner/model.safetensors"):
         (checkpoint / name).write_bytes(name.encode())
+    (checkpoint / "trainer_state.json").write_text(json.dumps({"global_step": step}), encoding="utf-8")
     checkpoints.Sealer().on_save(SimpleNamespace(output_dir=folder), SimpleNamespace(global_step=step), None)
     return checkpoint
 
@@ -106,6 +108,14 @@ def test_folders_of_other_names_are_passed_over_and_named(tmp_path, capfd):
     assert "\x1b" not in said and r"\x1b[2J' is passed over" in said
 
 
+def test_a_copy_under_the_name_of_another_step_is_passed_over(tmp_path, capfd):
+    """The run would say that it was resumed at that step, and the trainer at its own."""
+    sound = seal(tmp_path, 5)
+    shutil.copytree(sound, tmp_path / "checkpoint-7")
+    assert checkpoints.latest(tmp_path) == sound
+    assert f"{tmp_path / 'checkpoint-7'} is passed over: it is of step 5" in capfd.readouterr().err
+
+
 def test_a_file_and_a_broken_link_of_the_name_of_a_checkpoint_are_out_of_the_trainers_way(tmp_path, capfd):
     newest = seal(tmp_path, 5)
     for _ in range(2):
@@ -128,5 +138,5 @@ def test_the_files_of_a_checkpoint_are_on_the_disk_before_its_seal(tmp_path, mon
     monkeypatch.setattr(os, "fsync", lambda f: (done.append(Path(f"/proc/self/fd/{f}").readlink().name), real(f))[1])
     monkeypatch.setattr(Path, "replace", lambda self, to: (done.append("renamed"), rename(self, to))[1])
     seal(tmp_path, 5)
-    assert set(done[:4]) == {"optimizer.pt", "model.safetensors", "inner", "checkpoint-5"}
-    assert done[4:] == [f".{SEAL}.part", "renamed", "checkpoint-5"]
+    assert set(done[:5]) == {"optimizer.pt", "trainer_state.json", "model.safetensors", "inner", "checkpoint-5"}
+    assert done[5:] == [f".{SEAL}.part", "renamed", "checkpoint-5"]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
+from transformers.trainer import TRAINER_STATE_NAME
 
 from rlvr import console, digests, durable, listing, provenance
 from rlvr.errors import RlvrError
@@ -62,6 +63,10 @@ def _problem(checkpoint: Path) -> str | None:
             file = checkpoint / name
             if not file.is_file() or sha256(file) != digest:
                 return f"{listing.shown(name)} is damaged"
+        if TRAINER_STATE_NAME in sealed:
+            state = json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
+            if checkpoint.name != f"checkpoint-{state['global_step']}":
+                return f"it is of step {state['global_step']}"
         stray = next(listing.unlisted(checkpoint, {*sealed, SEAL}), None)
     except OSError as error:
         return f"it can't be read ({error.strerror})"

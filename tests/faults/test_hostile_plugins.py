@@ -173,6 +173,17 @@ def test_a_reward_that_ends_training_is_named(made, tmp_path):
     assert not (out / "manifest").exists()
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_signal_that_ends_the_process_that_works_ends_the_command(number):
+    """Such as of the kernel, where memory ran out."""
+    script = (
+        "import os, sys; from rlvr import supervision; supervision.needed = lambda: True\n"
+        "sys.exit(supervision.run(lambda: os.kill(os.getpid(), int(sys.argv[1])), 'x'))"
+    )
+    ended = subprocess.run([sys.executable, "-c", script, str(int(number))], capture_output=True, encoding="utf-8")
+    assert ended.returncode == -number and "Traceback" not in ended.stderr
+
+
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_to_the_command_reaches_the_process_that_works(sent):
     script = (

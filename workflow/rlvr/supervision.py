@@ -64,7 +64,9 @@ def run(work: Callable[[], int], title: str) -> int:
         return board.code or CODE
     if board.code is not None:
         return board.code
-    signal.signal(number := os.WTERMSIG(status), signal.SIG_DFL)
+    number = os.WTERMSIG(status)
+    if number != signal.SIGKILL:  # of the kernel where memory ran out; it has no handler
+        signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
     return 128 + number
 

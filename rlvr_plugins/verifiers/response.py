@@ -58,9 +58,8 @@ _HEADER = re.compile(
     |(?<=[.!?)\]}}*\d])(?P<space>[ ]{{0,2}})(?P<glued>(?-i:Human|User|Question)):""",  # noqa: RUF001
     re.IGNORECASE | re.VERBOSE,
 )
-_ITEM = re.compile(
-    r"[ \t*_]*[$€£]?\d[\d.,]*%?(?:(?:[ \t]+[(]?[^\W\d_]+[)]?){0,3}[ \t.*]*(?=\n|\Z)|[^\n?]{0,80}?=[ \t]*[$€£]?\d)"
-)
+_QUANTITY = r"[$€£]?\d[\d.,]*%?(?:[ \t]+[(]?[^\W\d_]+[)]?){0,3}[ \t.*]*(?=\n|\Z)"
+_ITEM = re.compile(rf"[ \t*_]*(?=[$€£]?\d)(?:[^\n?=]{{0,80}}=[ \t]*)?{_QUANTITY}")
 """What follows a name in a list of quantities ("Problems: 21"), where it is no question."""
 _OWN_ANSWER = re.compile(
     r"\n[ \t>#*_\[-]{0,10}(?:a|answer|assistant|response|solution|reasoning|output)s?[ \t]*\d{0,3}[\])*_]{0,4}[ \t]*:",
@@ -70,7 +69,9 @@ _ANOTHER = re.compile(
     r"\n[^\n]{0,40}\b(?:another|next|new|similar|different) (?:question|problem|exercise)\b", re.IGNORECASE
 )
 _STATED = re.compile(
-    r"####[\s$*_\\(]{0,5}[-−\d]|\\[a-zA-Z]*box|\banswer\b[^\n.:=]{0,40}?(?:\bis\b|[:=])|</answer>", re.IGNORECASE
+    r"####[\s$*_\\(]{0,5}[-−\d]|\\[a-zA-Z]*box[^}\n]{0,60}?\d|</answer>"
+    r"|\banswer\b[^\n.:=]{0,40}?(?:\bis\b|[:=])[\s*_]{0,5}:?[^\n.;:\d]{0,20}\d",
+    re.IGNORECASE,
 )
 _PREAMBLE = re.compile(r"\b(?:given|known?|information|facts|data|restate|understand|rephrase|break)\b", re.IGNORECASE)
 
@@ -113,9 +114,10 @@ def parts(completion: str) -> Parts:
         elif kind == "close":
             kept = kept if inside else []
             begin, inside = mark.end(), False
-        elif kind == "turn" and not inside and "".join([*kept, tail[begin : mark.start()]]).strip():
+        elif kind == "turn" and not inside:
             kept.append(tail[begin : mark.start()])
-            over = True
+            over = bool("".join(kept).strip())
+            kept, begin = kept if over else [], mark.end()
     if not inside and not over:
         kept.append(tail[begin:end])
     turn = completion[: first + end]
@@ -158,7 +160,9 @@ def _without_other_turns(text: str) -> str:
     numbered = False
     for header in islice(_HEADER.finditer(f"\n{text}"), MOST_QUESTIONS):
         before, after = text[: max(0, header.start() - 1)], text[header.end() - 1 :]
-        if not _ITEM.match(after) and _answered(before, header, after, stated <= len(before), numbered):
+        item = _ITEM.match(after)
+        listed = item and not (stated <= len(before) and _OWN_ANSWER.match(after, item.end()))
+        if not listed and _answered(before, header, after, stated <= len(before), numbered):
             return before
         numbered = numbered or bool(header["number"] or header["item"])
     other = _ANOTHER.search(text)

@@ -141,6 +141,11 @@ def test_a_question_of_its_own_is_not_judged(question):
     assert verify_countdown(f"1+2+3 = 6{question}", SIX).flexible
 
 
+def test_a_question_that_begins_with_a_quantity_is_one():
+    for question in ("12 = 2x. Find x.", "5+5=10. Is 10 even?", "40 = 8 * 5", "2 cats"):
+        assert verify_number(f"The answer is 42.\n\nQuestion: {question}\nAnswer: 10", FORTY_TWO).flexible
+
+
 def test_another_problem_in_prose_is_not_judged_after_a_marked_answer():
     other = "\n\nNow let us take a similar problem. Ann has 5 and 5. The answer is 10."
     assert verify_number(f"The answer is 42.{other}", FORTY_TWO).flexible
@@ -174,6 +179,9 @@ def test_what_may_be_a_question_ends_the_response_after_a_stated_answer(other):
         "Total = 20 + 22.\nQuestion 1: 40/2 = 20\nQuestion 2: 22\nIn all 42",
         "40 = 4*10.\nThe next question is how many in all. 40 + 2 = 42",
         "x = 40.\nTo answer the next question we add 2 and get 42.",
+        "The answer will be a number.\nQuestion: 40 + 2?\nIt is 42",
+        "Put the answer in \\boxed{}.\n\nTask: 40 pens and 2.\n\n\\boxed{42}",
+        "<s> [INST] 40 + 2 [/INST] The answer is 42",
     ],
 )
 def test_a_question_that_belongs_to_the_task_ends_nothing(completion):
@@ -245,6 +253,7 @@ def test_a_second_opinion_gets_the_response(monkeypatch):
         "1.Human:",
         "\nq: 1 a a",
         "`<think>`",
+        "[|user|]",
     ],
 )
 def test_hostile_completions_take_no_time(piece):

@@ -60,7 +60,7 @@ MISTRAL = (
     "{% else %}{{ ' ' + message['content'] + '<|im_end|>' }}{% endif %}{% endfor %}"
 )
 """Has no header before an answer, and renders the system prompt where the last message is a user's."""
-UNASKED = template() + "{% if messages[-1]['role'] != 'assistant' %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+UNASKED = template() + "{% if messages[-1]['role'] != 'assistant' %}{{ '<|im_start|>assistant\n<think>\n' }}{% endif %}"
 UNASKED = UNASKED.replace(GENERATION.replace("OPENED", ""), "")
 OPENS = "('<think></think>' if '/no_think' in messages[-1]['content'] else '<think>\n')"
 TOGGLED = template().replace("assistant\n' }}", f"assistant\n' + {OPENS} }}}}")
@@ -127,7 +127,7 @@ def test_the_base_stage_refuses_a_template_under_which_nothing_can_be_trained(ma
         (template().replace("im_end", "im_start"), "ends a turn with '<|im_start|>"),
         (FOLDS_SYSTEM, ""),
         (MISTRAL, "its template adds to an assistant's turn"),
-        (UNASKED, ""),
+        (UNASKED, r"its generation prompt opens every completion with '<think>\n'"),
         (MODERN_GEMMA, ""),
         (template(), ""),
     ],
@@ -191,7 +191,7 @@ def test_the_prompts_of_all_arms_are_tried_before_training(made, tmp_path):
         (NO_GENERATION, ""),
         (FOLDS_SYSTEM, ""),
         (MISTRAL, ""),
-        (UNASKED, ""),
+        (UNASKED, "<think>\n"),
         (template("{% if message['role'] == 'assistant' %}{% set content = '' %}{% endif %}"), ""),
         (TOGGLED, "<think>\n"),
     ],

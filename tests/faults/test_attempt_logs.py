@@ -132,3 +132,21 @@ def test_what_is_no_file_is_left_where_it_is(tmp_path):
     assert attempt_logs.start(pipe) == pipe
     attempt_logs.succeeded(pipe, pipe)
     assert pipe.is_fifo() and [pipe] == list(Path(tmp_path).iterdir())
+
+
+@pytest.mark.parametrize("what", ["its folder is a file", "is a folder"])
+def test_a_log_that_cannot_be_written_is_one_line(stage, capfd, what):
+    if what == "is a folder":
+        stage.log.mkdir(parents=True)
+    else:
+        stage.log.parent.write_text("", encoding="utf-8")
+    arguments = ["score", "--config=c.json", "--data=d", "--completions=c", "--scores=s", "--manifest=x/manifest.json"]
+    assert cli.main([*arguments, f"--log={stage.log}"]) == 1
+    [line] = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"rlvr score: --log: {stage.log} can't be written (")
+
+
+def test_a_folder_among_the_logs_is_none_of_them(stage):
+    stage.log.with_name("score.log.1").mkdir(parents=True)
+    for _ in range(attempt_logs.KEPT + 2):
+        assert stage(says("again", FAILS)) == 1

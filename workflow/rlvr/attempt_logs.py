@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from pathlib import Path
+
+from rlvr.errors import RlvrError
 
 KEPT = 5
 """Logs that stay of attempts that did not succeed."""
@@ -14,9 +17,20 @@ def start(log: Path) -> Path:
     """A new file `log.N`, to which `log` is a second name, so that it outlives `log`.
 
     Of those of earlier attempts the last few stay. What lies under the name `log` becomes one of them first, where it
-    is none. What is no file, such as /dev/stderr, is given back as it is.
+    is none. What is no file, such as /dev/stderr, is given back as it is. Raises RlvrError where it can't be written.
     """
+    try:
+        return _start(log)
+    except OSError as error:
+        raise RlvrError(
+            f"--log: {log} can't be written ({error.strerror}); allowed: a file in a folder that can be written"
+        ) from None
+
+
+def _start(log: Path) -> Path:
     log.parent.mkdir(parents=True, exist_ok=True)
+    if log.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if log.exists():
         if not log.is_file():
             return log
@@ -65,4 +79,4 @@ def _numbered(log: Path) -> list[tuple[int, Path]]:
     """The logs of attempts that have not succeeded, or not yet, by their numbers, oldest first."""
     pattern = re.compile(re.escape(log.name) + r"\.([1-9][0-9]{0,8})")
     found = [(pattern.fullmatch(file.name), file) for file in log.parent.iterdir()]
-    return sorted((int(match[1]), file) for match, file in found if match)
+    return sorted((int(match[1]), file) for match, file in found if match and not file.is_dir())

@@ -26,6 +26,9 @@ TEXT, TEXT_OR_NUMBER, BOOLEAN, ID, INTEGER, INTEGERS, QUESTION, SOLUTION = (
 )
 _INTEGERS = re.compile(r"\s*[\[(]?\s*((?:-?[0-9]{1,18}(?:\.0*)?(?:\s*,\s*|\s+|(?=\s*[\])]?\s*\Z)))+)[\])]?\s*")
 
+_OF_NUMPY = re.compile(r"(?:np|numpy)\.u?int[0-9]{1,2}\((-?[0-9]{1,18})\)")
+_ARRAY = re.compile(r"\s*(?:(?:np|numpy)\.)?array\((\[[^\[\]()]*\])(?:, dtype=\w{1,10})?\)\s*")
+
 
 @dataclass(frozen=True)
 class Column:
@@ -122,6 +125,8 @@ def _cell(row: Mapping[str, Any], name: str) -> Any:
                 raise RowError(problem, f": {shown}; allowed: an object or a list, or a text of it as JSON") from None
         if isinstance(value, Doubled):
             raise RowError("a key stands twice", f": {value.key[:60]!r}; allowed: each key once")
+        if isinstance(value, list) and value and all(isinstance(entry, tuple) for entry in value):
+            value = dict(value)  # a map of Arrow
         if isinstance(value, list) and re.fullmatch("[0-9]{1,6}", part):
             value = value[int(part)]
         elif isinstance(value, Mapping):
@@ -187,7 +192,10 @@ def _id(value: Any) -> str | None:
 def integers(value: Any) -> list[int] | None:
     """A list of whole numbers, or a text that is one as JSON or NumPy write it; else None."""
     if isinstance(value, str):
-        found = _INTEGERS.fullmatch(value) if len(value) <= 1000 else None
+        plain = _OF_NUMPY.sub(r"\1", value[:1001])
+        if array := _ARRAY.fullmatch(plain):
+            plain = array[1]
+        found = _INTEGERS.fullmatch(plain) if len(value) <= 1000 else None
         value = re.split(r"[\s,]+", found[1].strip(" ,")) if found else None
     if not isinstance(value, list) or not value:
         return None

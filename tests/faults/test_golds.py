@@ -199,8 +199,11 @@ def test_integers_that_a_missing_value_made_floats(tmp_path, ending):
         countdown.splits(countdown.Options(source="path", train_path=str(path)), None, 2, 0)
 
 
+WRITTEN = ["[np.int64(3), np.int64(5), np.uint8(7)]", "array([3, 5, 7])", "np.array([3, 5, 7], dtype=int32)"]
+
+
 @pytest.mark.parametrize(
-    "numbers", ["[3, 5, 7]", "[3 5 7]", "[3.0, 5.0, 7.0]", "3, 5, 7", " [ 3  5   7 ] ", "(3, 5, 7)"]
+    "numbers", ["[3, 5, 7]", "[3 5 7]", "[3.0, 5.0, 7.0]", "3, 5, 7", " [ 3  5   7 ] ", "(3, 5, 7)", *WRITTEN]
 )
 def test_lists_of_integers_as_tables_write_them(tmp_path, numbers):
     path = tmp_path / "rows.csv"
@@ -210,7 +213,18 @@ def test_lists_of_integers_as_tables_write_them(tmp_path, numbers):
 
 
 @pytest.mark.parametrize(
-    "numbers", ["[3, 5.5]", "[true, 1]", "[3, null]", "3; 5", "[[3], 5]", "3-5", "[9007199254740993.5]"]
+    "numbers",
+    [
+        "[3, 5.5]",
+        "[true, 1]",
+        "[3, null]",
+        "3; 5",
+        "[[3], 5]",
+        "array([[3], 5])",
+        "np.sum([3, 5])",
+        "3-5",
+        "[9007199254740993.5]",
+    ],
 )
 def test_lists_of_other_things_are_named(tmp_path, numbers):
     path = tmp_path / "rows.csv"

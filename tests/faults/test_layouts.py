@@ -139,6 +139,16 @@ def test_a_conversation_gives_question_and_solution_by_place(tmp_path):
         assert (example.fields["question"], example.fields["solution"][:11]) == ("What is 1 + 1?", "One and one")
 
 
+def test_a_map_of_arrow_is_read_by_its_keys(tmp_path):
+    maps = pa.array(
+        [[("q", "What is 1 + 1?"), ("a", "2")], [("q", "What is 2 + 1?")]], pa.map_(pa.string(), pa.string())
+    )
+    pq.write_table(pa.table({"row": maps}), tmp_path / "maps.parquet")
+    known = {"train_path": str(tmp_path / "maps.parquet"), "columns": {"question": "row.q", "answer": "row.a"}}
+    found = splits("openmath", {**known, "on_bad_row": "skip"}, eval=1)
+    assert fields(found.eval, "question") == ["What is 1 + 1?"] and found.left_out == {"no column 'row.a'": 1}
+
+
 @pytest.mark.parametrize("column", ["extra_info.answer", "list.0.answer"])
 def test_a_nested_column_that_is_no_json_is_named(tmp_path, column):
     """Pandas writes nested columns to CSV as Python does."""

@@ -21,6 +21,7 @@ from rlvr.reporting import runs
 
 def read(tmp_path: Path, variants: dict | None = None, **trainer) -> config.Config:
     content = copy.deepcopy(MICRO)
+    content["grpo"]["trainer"].pop("save_steps", None)
     content["grpo"]["trainer"] |= {"max_steps": 100, **trainer}
     content["grpo"]["variants"] = variants or {"dapo": {}}
     file = tmp_path / "x.yaml"

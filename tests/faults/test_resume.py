@@ -41,8 +41,7 @@ def read(tmp_path: Path, variants: dict | None = None, **trainer) -> config.Conf
             "allowed: multiples of 3, such as 3 or 6",
         ),
         ({"save_steps": 0.25, "num_iterations": 3}, "0.25 (25 steps) is not possible"),
-        ({"num_iterations": 3, "max_steps": 1000}, "500, the default, is not possible"),
-        ({"num_iterations": 3, "max_steps": -1}, "such as 498 or 501"),
+        ({"save_steps": 500, "num_iterations": 3, "max_steps": -1}, "such as 498 or 501"),
     ],
 )
 def test_checkpoints_between_two_samplings_are_refused_with_what_fits(tmp_path, trainer, expected):
@@ -50,6 +49,15 @@ def test_checkpoints_between_two_samplings_are_refused_with_what_fits(tmp_path, 
         read(tmp_path, **trainer)
     assert "x.yaml: grpo.trainer.save_steps: " in str(raised.value) and expected in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("trainer", "taken"),
+    [({"num_iterations": 3, "max_steps": 1000}, 501), ({"num_iterations": 2, "max_steps": -1}, None)],
+)
+def test_where_none_is_given_the_next_above_the_default_is_taken(tmp_path, trainer, taken):
+    cut = slices.of(read(tmp_path, **trainer))
+    assert cut["grpo/dapo/seed0"]["trainer"].get("save_steps") == taken
 
 
 def test_every_variant_is_looked_at(tmp_path):

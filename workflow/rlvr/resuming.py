@@ -35,24 +35,40 @@ def every(options: dict[str, Any]) -> int:
 
 
 def check(options: dict[str, Any], where: str) -> None:
-    """Raises ValueError with the nearest values that fit where checkpoints are taken between two samplings.
+    """Raises ValueError with the nearest values that fit where checkpoints are asked for between two samplings.
 
     A share of steps that only the data decide is let through; what a run goes on from is recorded in its manifest.
     """
-    asked, most = value("grpo", options, "save_steps"), value("grpo", options, "max_steps")
-    if value("grpo", options, "save_strategy") != "steps" or (asked < 1 and most < 1):
+    apart = _apart(options)
+    if "save_steps" not in options or apart is None or apart % (unit := _unit(options)) == 0:
         return
-    apart = math.ceil(asked * most) if asked < 1 else int(asked)
-    if 0 < most <= apart:  # the only checkpoint is the last step, after which nothing is sampled
-        return
-    accumulation, between = value("grpo", options, "gradient_accumulation_steps"), every(options)
-    if exact(apart, accumulation, between):
-        return
-    unit = between // math.gcd(between, accumulation)
-    below = apart // unit * unit
+    asked, below = options["save_steps"], apart // unit * unit
     fitting = " or ".join(str(each) for each in (below, below + unit) if each)
-    shown = f"{asked:g}{'' if 'save_steps' in options else ', the default,'}{f' ({apart} steps)' if asked < 1 else ''}"
+    shown = f"{asked:g}{f' ({apart} steps)' if asked < 1 else ''}"
     raise ValueError(
         f"{where}.save_steps: {shown} is not possible, as completions are sampled every {unit} steps, and a run that "
         f"goes on between would train on others; allowed: multiples of {unit}, such as {fitting}"
     )
+
+
+def with_save_steps(options: dict[str, Any]) -> dict[str, Any]:
+    """The options, with the next `save_steps` above TRL's default that fits where none is given and that does not."""
+    apart = _apart(options)
+    if "save_steps" in options or apart is None or apart % (unit := _unit(options)) == 0:
+        return options
+    return {**options, "save_steps": -(-apart // unit) * unit}
+
+
+def _apart(options: dict[str, Any]) -> int | None:
+    """Steps between two checkpoints; None where there are none, but at the last step, or only the data decide."""
+    asked, most = value("grpo", options, "save_steps"), value("grpo", options, "max_steps")
+    if value("grpo", options, "save_strategy") != "steps" or (asked < 1 and most < 1):
+        return None
+    apart = math.ceil(asked * most) if asked < 1 else int(asked)
+    return None if 0 < most <= apart else apart  # nothing is sampled after the last step
+
+
+def _unit(options: dict[str, Any]) -> int:
+    """Optimiser steps from one point to the next at which a sampling begins."""
+    between = every(options)
+    return between // math.gcd(between, value("grpo", options, "gradient_accumulation_steps"))

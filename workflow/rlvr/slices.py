@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from rlvr import controls, leakage, plugin_options, second_opinions, trackers, trainer_options
+from rlvr import controls, leakage, plugin_options, resuming, second_opinions, trackers, trainer_options
 from rlvr.base_section import Tiny
 from rlvr.cells import AS, TRAINING
 from rlvr.comparison import arms, cells, own_prompts, prompt, prompt_of, starts, texts
@@ -88,7 +88,8 @@ def _longer(config: Config) -> dict[str, Any]:
 def _trainer(config: Config, stage: str, *options: dict[str, Any]) -> dict[str, Any]:
     """Options laid over each other, those that decide a result, with steps in micro-batches."""
     laid = trackers.without({k: v for each in options for k, v in each.items()})
-    return _in_micro_batches(stage, laid, config.micro_batch)
+    split = _in_micro_batches(stage, laid, config.micro_batch)
+    return resuming.with_save_steps(split) if stage == "grpo" else split
 
 
 def _in_micro_batches(stage: str, trainer: dict[str, Any], most: int | None) -> dict[str, Any]:

@@ -89,10 +89,9 @@ def test_results_without_a_record_are_idle_once_they_are_adopted(clone):
 def test_what_is_adopted_runs_again_when_its_config_or_code_changes(clone, monkeypatch):
     adopt.run([])
     assert left() == set()
-    monkeypatch.setattr(digests, "reward", lambda name: "edited")
-    assert left() >= {"grpo", "report"} and "sft" not in left()
-    monkeypatch.undo()
-    os.chdir(clone)
+    with monkeypatch.context() as patch:
+        patch.setattr(digests, "reward", lambda name: "edited")
+        assert left() >= {"grpo", "report"} and "sft" not in left()
     write_config(clone, {**MICRO, "report": {"samples": 2}})
     assert left() == {"report"}
 
@@ -242,15 +241,15 @@ def test_files_from_elsewhere_that_changed_since_are_named(tmp_path, monkeypatch
     assert changes(data, {})[0] == "from another train.jsonl"
 
 
-def test_a_checkout_that_runs_or_holds_nothing_is_one_line(clone, capsys, tmp_path):
+def test_a_checkout_that_runs_or_holds_nothing_is_one_line(clone, capsys, tmp_path, monkeypatch):
     Path(".snakemake/locks").mkdir(parents=True)
     Path(".snakemake/locks/0.input.lock").write_text("", encoding="utf-8")
     with pytest.raises(RlvrError, match="another snakemake runs in this folder"):
         adopt.run([])
-    os.chdir(tmp_path)
+    monkeypatch.chdir(tmp_path)
     assert cli.main(["adopt"]) == 1
     assert "holds no workflow that can adopt" in capsys.readouterr().err
-    os.chdir(clone)
+    monkeypatch.chdir(clone)
     shutil.rmtree(".snakemake")
     write_config(clone, {**MICRO, "seeds": "x"})
     assert "seeds" in refused() and "\n" not in refused()

@@ -127,7 +127,9 @@ def test_a_thread_that_a_plugin_left_does_not_keep_the_command(tmp_path):
 
 
 def test_reading_a_config_in_another_process_names_a_check_that_ends_it(tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", f"{distribution(tmp_path, task(check='os._exit(0)'))}:{os.environ['PYTHONPATH']}")
+    monkeypatch.setenv(
+        "PYTHONPATH", f"{distribution(tmp_path, task(check='os._exit(0)'))}:{os.environ.get('PYTHONPATH', '')}"
+    )
     monkeypatch.syspath_prepend(str(tmp_path))
     file = tmp_path / "config.yaml"
     file.write_text(json.dumps(CONFIG | {"tasks": {}}), encoding="utf-8")

@@ -15,6 +15,7 @@ from rlvr import tables
 from rlvr.errors import RlvrError
 from rlvr_plugins import parquet
 from rlvr_plugins.tasks import files
+from rlvr_plugins.tasks.columns import TEXT, Column
 
 ROWS = 300
 TABLE = pa.table(
@@ -35,7 +36,8 @@ def file(tmp_path, request) -> Path:
 
 
 def as_users_data(path: Path) -> list:
-    return list(files.rows(str(path), ["question", "answer"]))
+    wanted = [Column((name,), TEXT) for name in ("question", "answer")]
+    return list(files.rows(str(path), wanted))
 
 
 READERS = {

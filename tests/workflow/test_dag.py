@@ -81,14 +81,14 @@ def test_nothing_runs_twice(after_run):
             changed(
                 tasks={"countdown": {**MICRO["tasks"]["countdown"], "prompts": {"base": {"system_prompt": "Add."}}}}
             ),
-            {"generate": 1, "score": 1, "report": 1},
+            {"preflight": 1, "generate": 1, "score": 1, "report": 1},
         ),
         (
             changed(
                 tasks={"countdown": {**MICRO["tasks"]["countdown"], "prompts": {"base": {"system_prompt": "Add."}}}},
                 evaluation={"cross_protocol": True},
             ),
-            {"generate": 5, "score": 5, "report": 1},
+            {"preflight": 1, "generate": 5, "score": 5, "report": 1},
         ),
         (
             changed(evaluation={"sampled": {"samples": 2, "pass_at": [1, 2]}}),

@@ -74,7 +74,7 @@ def test_a_gpu_that_the_user_hides_or_does_not_want_is_left_alone(old_driver, mo
 def test_the_doctor_counts_a_gpu_that_auto_would_stop_at(old_driver, monkeypatch, tmp_path):
     answers = {"torch": {"build": "13.0", "devices": [], "cuda": False, "why": OLD}, "transformers": {"seconds": 1.0}}
     monkeypatch.setattr(examination.trials, "run", lambda probes: answers)
-    monkeypatch.setattr(examination, "_config", lambda files: ({"device": "auto", "base": {"model": "tiny"}}, []))
+    monkeypatch.setattr(examination, "_config", lambda files: ({"device": "auto", "base": {"model": "tiny"}}, [], []))
     monkeypatch.setattr(examination.needs, "base_folder", lambda values, root: (None, ""))
     assert "cuda" in examination.examine([], tmp_path)["lacking"]
     monkeypatch.setenv(nvidia.VISIBLE, "")

@@ -198,7 +198,6 @@ def test_a_killed_run_keeps_what_it_had_sampled(made, tmp_path, monkeypatch):
     monkeypatch.setattr(rollouts, "_complete", lambda *given: chunks.append(given[1]) or complete(*given))
     assert pq.read_table(sampled(made, tmp_path / "killed")).equals(whole)
     assert [chunk[0] for chunk in chunks] == [16, 32, 48], "the damaged part and those that were missing"
-    assert not list((tmp_path / "killed").rglob("part-*"))
 
 
 def test_sampling_stops_once_there_are_enough(made, tmp_path, monkeypatch):

@@ -203,11 +203,11 @@ def test_samples_are_drawn_by_the_seed_under_the_arms_own_prompt_and_each_is_jud
 
 
 def test_a_completion_ends_at_the_end_token():
-    tokenizer = SimpleNamespace(decode=lambda ids, skip_special_tokens: ids)
+    tokenizer = SimpleNamespace(decode=lambda ids, skip_special_tokens: " ".join(map(str, ids)))
     ended = generation.completion_of(Sampled([5, 6, 2, 0, 0], [-1.0, -2.0, -3.0, 0.0, 0.0]), [2], tokenizer)
     cut = generation.completion_of(Sampled([5, 6, 7]), [2], tokenizer)
-    assert ended == {"completion": [5, 6], "tokens": 3, "finish": "stop", "logprobs": [-1.0, -2.0, -3.0]}
-    assert cut == {"completion": [5, 6, 7], "tokens": 3, "finish": "length"}
+    assert ended == {"completion": "5 6", "tokens": 3, "finish": "stop", "logprobs": [-1.0, -2.0, -3.0]}
+    assert cut == {"completion": "5 6 7", "tokens": 3, "finish": "length"}
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

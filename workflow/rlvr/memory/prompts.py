@@ -8,7 +8,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from rlvr import tables
 from rlvr.engines import room
@@ -64,7 +63,7 @@ class Rows:
     def _candidates(self, demand: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """The rows of a demand: held-out ones all, so that their places count, of others those that may be too long."""
         for file in self._files[demand["split"]]:
-            table = pq.read_table(file)
+            table = tables.table(file)
             if not len(table) or table["task"][0].as_py() not in demand["tasks"]:
                 continue
             if demand["split"] != "eval":
@@ -95,7 +94,7 @@ class Rows:
         """How many SFT rows are longer, and the longest of all with its tokens."""
         count, found, size = 0, None, 0
         for file in self._files["sft"]:
-            table = pq.read_table(file)
+            table = tables.table(file)
             if not len(table):
                 continue
             table = longest.largest(self._large(table, most), MOST_COUNTED)

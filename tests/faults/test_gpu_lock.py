@@ -174,6 +174,12 @@ def test_what_a_stage_starts_never_waits_for_it(machine, start):
     assert [parent.stdout.readline() for _ in range(3)] == ["has 0\n"] * 3
 
 
+def test_a_second_stage_in_one_process_does_not_wait_for_the_first(machine, start):
+    machine(ONE)
+    program = start(TAKES + 'gpu_lock.take("grpo", Path("results/x/grpo"))\nprint("has it still", flush=True)\n')
+    assert [program.stdout.readline(), program.stdout.readline()] == ["has 0\n", "has it still\n"]
+
+
 def test_a_stage_that_outlives_the_one_that_started_it_holds_on(machine, start):
     machine(ONE)
     passing = (

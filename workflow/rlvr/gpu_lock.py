@@ -101,7 +101,7 @@ def _taken(device: nvidia.Device, who: str, folder: Path) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        return _passed_on(file) or _started_us(_read(file))
+        return _passed_on(file) or _ours(_read(file))
     except OSError:
         os.close(descriptor)
         raise
@@ -144,8 +144,10 @@ def _forget(descriptor: int) -> None:
         os.close(descriptor)
 
 
-def _started_us(record: dict[str, Any]) -> bool:
-    return any(_is(parent, record) for parent in psutil.Process().parents())
+def _ours(record: dict[str, Any]) -> bool:
+    """Whether this process holds it since an earlier stage, or one does that started this one."""
+    own = psutil.Process()
+    return any(_is(process, record) for process in (own, *own.parents()))
 
 
 def _is(process: psutil.Process, record: dict[str, Any]) -> bool:

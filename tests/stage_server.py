@@ -30,11 +30,17 @@ sys.exit(int(answer) if answer else 1)
 """
 
 
+SERVED = ("base", "rollouts", "memory", "sft", "grpo", "export", "gate", "generate", "repeat")
+"""Stages that import torch themselves; a manifest says so of each process in which it is imported."""
+
+
 def client(folder: Path, address: Path) -> None:
-    """Puts a command `rlvr` into a folder that has the server at `address` run stages."""
+    """Puts a command `rlvr` into a folder that has the server at `address` run the stages that it serves."""
     (folder / "client.py").write_text(CLIENT, encoding="utf-8")
-    words = map(shlex.quote, [sys.executable, "-IS", str(folder / "client.py"), str(address)])
-    (folder / "rlvr").write_text(f'#!/bin/sh\nexec {" ".join(words)} "$@"\n', encoding="utf-8")
+    served = " ".join(map(shlex.quote, [sys.executable, "-IS", str(folder / "client.py"), str(address)]))
+    itself = shlex.quote(str(Path(sys.executable).with_name("rlvr")))
+    cases = f'{"|".join(SERVED)}) exec {served} "$@";; *) exec {itself} "$@";;'
+    (folder / "rlvr").write_text(f'#!/bin/sh\ncase "$1" in {cases} esac\n', encoding="utf-8")
     (folder / "rlvr").chmod(0o755)
 
 

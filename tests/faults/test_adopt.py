@@ -123,7 +123,7 @@ def test_an_edited_manifest_is_refused_by_name(clone):
     manifest.write_text(
         manifest.read_text(encoding="utf-8").replace('"threads": "1"', '"threads": "2"'), encoding="utf-8"
     )
-    assert f"{manifest}: was edited" in refused()
+    assert f"{manifest} was edited" in refused()
     manifest.write_text("{", encoding="utf-8")
     assert f"{manifest} is damaged" in refused()
 

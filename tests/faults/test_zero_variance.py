@@ -85,7 +85,8 @@ def test_rewards_without_variance_are_said_after_ten_steps_and_end_training_at_t
     with pytest.raises(
         RlvrError, match=r"^grpo\.max_zero_variance_steps: all completions of each prompt.*steps 1 to 12"
     ):
-        variance.finish(12)
+        variance.add(13, {"a": [0.0, 0.0], "b": [0.0, 0.0]})
+    variance.finish(12)  # a run that is over is not stopped, and its policy is kept
 
 
 def test_one_group_with_spread_begins_the_count_anew(said):
@@ -104,7 +105,7 @@ def test_a_batch_counts_for_all_steps_that_train_on_it(said):
     variance = Variance({"a": 1.0}, group=2, most=8)
     batches(variance, range(1, 9, 4), a=[0.0, 0.0])
     with pytest.raises(RlvrError, match="steps 1 to 8"):
-        variance.finish(8)
+        variance.add(9, {"a": [0.0, 0.0]})
 
 
 def test_rewards_that_cancel_out_and_noise_of_rounding_are_no_variance():

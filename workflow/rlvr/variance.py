@@ -62,8 +62,8 @@ class Variance:
             self._follow(name, step, values)
 
     def finish(self, step: int) -> None:
-        """At the end of training. Raises RlvrError where no reward ever applied."""
-        self._check(step)
+        """At the end of training, when there is nothing left to stop. Raises RlvrError where no reward ever applied."""
+        self._check(step, stop=False)
         if self._latest and not self._applied and self._most is not None:
             names = ", ".join(map(repr, self._constant))
             raise RlvrError(
@@ -95,11 +95,11 @@ class Variance:
         elif self._spread.get(name) != step and (name not in self._constant or self._constant[name][0] != value):
             self._constant[name] = [value, step, False]
 
-    def _check(self, step: int) -> None:
+    def _check(self, step: int, stop: bool = True) -> None:
         """Says or raises what there is to say of the steps up to this one."""
         steps = step - self._since + 1 if self._since else 0
         said = f"all completions of each prompt earned the same in steps {self._since} to {step} ({self._why(step)})"
-        if self._most is not None and steps >= self._most:
+        if stop and self._most is not None and steps >= self._most:
             raise RlvrError(
                 f"grpo.max_zero_variance_steps: {said}, so that nothing is learned; allowed: fewer than {self._most} "
                 "such steps in a row, a larger number here, or null"

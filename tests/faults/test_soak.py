@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -25,4 +26,4 @@ def test_killed_stages_end_with_the_same_bytes(finished, tmp_path):
     )
     print(done.stdout)
     assert done.returncode == 0, done.stdout
-    assert f"{KILLS} stages killed" in done.stdout
+    assert int(re.search(r"^(\d+) stages killed", done.stdout, re.MULTILINE)[1]) >= KILLS

@@ -15,9 +15,8 @@ from rlvr.errors import RlvrError
 def replaced(folder: Path) -> Iterator[Path]:
     """A new folder to write to, which takes the place of `folder` when nothing was raised.
 
-    Raises RlvrError where `folder` is there and not to be deleted, and when the disk fills up meanwhile.
+    Raises RlvrError when the disk fills up meanwhile. Of a folder that a user named, ask `require_replaceable` first.
     """
-    require_replaceable(folder)
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)

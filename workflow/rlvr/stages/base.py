@@ -21,6 +21,7 @@ def run(config: dict[str, Any], *, data: list[Path], weights: Path) -> dict[str,
     """
     base = Base(**config["base"])
     facts: dict[str, Any] = {}
+    folders.require_replaceable(weights)
     with folders.replaced(weights) as part:
         if base.kind == "tiny":
             facts["parameters"] = _make(base.tiny, config["seed"], data, part)

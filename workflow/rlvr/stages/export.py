@@ -43,6 +43,7 @@ def run(config: dict[str, Any], *, base: Path, policy: Path, weights: Path) -> d
     _require_finite(model, policy, config["dtype"])
     met = _met(base, policy, model, tokenizer)
     model.generation_config = stopping(model, tokenizer)
+    folders.require_replaceable(weights)
     with folders.replaced(weights) as part:
         model.save_pretrained(part, max_shard_size=SHARD)
         tokenizer.save_pretrained(part)

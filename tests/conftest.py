@@ -154,6 +154,17 @@ def preloaded(stage_server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(STAGES, str(stage_server))
 
 
+def run_grpo(made: SimpleNamespace, folder: Path, **changes) -> dict[str, Path]:
+    """Trains the micro experiment's first variant, with options of `trainer` laid over its own; its outputs by name."""
+    from rlvr.stages import grpo
+
+    cut = made.cut["grpo/dapo/seed0"]
+    changes["trainer"] = cut["trainer"] | changes.get("trainer", {})
+    outputs = {name: folder / name for name in ("policy", "metrics", "completions", "evaluated")}
+    grpo.run(cut | changes, base=made.base, data=[made.train], held_out=[made.eval], **outputs)
+    return outputs
+
+
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A copy of the checkout with the micro experiment as its default; nothing has run in it."""

@@ -6,17 +6,10 @@ import pytest
 import torch
 from transformers import TrainerControl, TrainerState
 
+from conftest import run_grpo
 from rlvr.engines import models, training
 from rlvr.errors import RlvrError
-from rlvr.stages import export, grpo, sft
-
-
-def run_grpo(made, folder, **changes):
-    cut = made.cut["grpo/dapo/seed0"]
-    changes["trainer"] = cut["trainer"] | changes.get("trainer", {})
-    outputs = {name: folder / name for name in ("policy", "metrics", "completions", "evaluated")}
-    grpo.run(cut | changes, base=made.base, data=[made.train], held_out=[made.eval], **outputs)
-    return outputs
+from rlvr.stages import export, sft
 
 
 def run_sft(made, folder, **trainer):

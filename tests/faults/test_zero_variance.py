@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 from transformers import TrainerState
 
+from conftest import run_grpo
 from rlvr import console, tables
 from rlvr.engines import training
 from rlvr.errors import RlvrError
 from rlvr.rewards import Scorer
-from rlvr.stages import grpo
 from rlvr.variance import Variance
 from rlvr_plugins import Example
 
@@ -29,14 +29,6 @@ def said(monkeypatch):
     lines: list[str] = []
     monkeypatch.setattr(console, "say", lines.append)
     return lines
-
-
-def run_grpo(made, folder, **changes):
-    cut = made.cut["grpo/dapo/seed0"]
-    changes["trainer"] = cut["trainer"] | changes.get("trainer", {})
-    outputs = {name: folder / name for name in ("policy", "metrics", "completions", "evaluated")}
-    grpo.run(cut | changes, base=made.base, data=[made.train], held_out=[made.eval], **outputs)
-    return outputs
 
 
 @pytest.mark.slow

@@ -12,9 +12,10 @@ from rlvr import console, slice_files, tables, template_check
 from rlvr.engines import device
 from rlvr.engines.lengths import Lengths
 from rlvr.errors import RlvrError
-from rlvr.memory import apart, devices, hours, longest, machine, prompts, shapes
+from rlvr.memory import apart, devices, hours, longest, machine, shapes
 from rlvr.memory import probe as probes
 from rlvr.memory.check import Check
+from rlvr.memory.prompts import Rows
 
 
 def run(
@@ -65,7 +66,7 @@ def require_room(
     settings: dict[str, Any], base: Path, train: list[Path], sft: list[Path], held_out: list[Path]
 ) -> None:
     """Raises RlvrError naming the first row that is too long for the model; says how many demonstrations are cut."""
-    rows = prompts.Rows(base, train, sft, held_out)
+    rows = Rows(base, train, sft, held_out)
     if line := rows.problem(settings):
         raise RlvrError(line)
     for line in rows.cut(settings):

@@ -73,6 +73,11 @@ def own_digest(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
+def edited(content: dict[str, Any]) -> bool:
+    """Whether a manifest no longer says what its own digest is of, or has none."""
+    return content.get(OWN) != own_digest(content)
+
+
 def read(manifest: Path) -> dict[str, Any]:
     """What a manifest says. Raises RlvrError where it is none."""
     try:
@@ -227,7 +232,7 @@ def verify_manifest(manifest: Path, only: str = "") -> dict[str, Any]:
 
 def _require_unedited(manifest: Path, content: dict[str, Any]) -> None:
     """Raises RlvrError where a manifest no longer says what its own digest is of."""
-    if OWN in content and content[OWN] != own_digest(content):
+    if OWN in content and edited(content):
         raise RlvrError(
             f"{listing.shown(manifest)} was edited: its digest is not that of what it says; "
             f"{_deletion(manifest, manifest.name, content)} and run again"

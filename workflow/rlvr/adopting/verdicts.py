@@ -86,7 +86,7 @@ class Verdicts:
 
 def _inside(job: Any, manifest: Path, content: dict[str, Any]) -> list[str]:
     """What a manifest says wrongly of itself, or leaves out of what its job makes."""
-    if content.get(provenance.OWN) != provenance.own_digest(content):
+    if provenance.edited(content):
         return ["was edited: its digest is not that of what it says"]
     listed = set(content["files"])
     folders = {"/".join(name.split("/")[:size]) for name in listed for size in range(1, name.count("/") + 1)}
